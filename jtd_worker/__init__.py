@@ -1,0 +1,1 @@
+"""A worker that carries out Jobs To Do kept as rows in Postgres."""

@@ -1,0 +1,60 @@
+-- Applies the results of attempts that did not end in sent: retry, snooze, failed, blocked, unknown, release.
+-- Called by: jtd.apply_results.  Locks: nothing; the caller holds the rows.
+-- A retry is two steps, executing > failed > pending, so that the audit trail shows both.
+CREATE OR REPLACE FUNCTION jtd.apply_unsent(p_results jtd.result[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    failed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome IN ('retry', 'failed', 'unknown'));
+    again uuid[] := ARRAY(
+        SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+        WHERE (r.outcome = 'retry' OR (r.outcome = 'unknown' AND r.rule <> 'hold'))
+            AND j.retry_count < coalesce(j.max_retries, 0));
+    released uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'release');
+    snoozed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'snooze');
+    blocked uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'blocked');
+BEGIN
+    UPDATE public.n_jtd AS j
+    SET error_code = CASE r.outcome WHEN 'unknown' THEN 'outcome_unknown' ELSE left(r.code, 100) END,
+        error_message = r.reason,
+        provider_code = r.provider,
+        provider_response = r.response,
+        executed_at = coalesce(f.handed_off_at, j.executed_at),
+        execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
+    FROM unnest(p_results) AS r
+    LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
+    WHERE j.id = r.id AND r.outcome IN ('retry', 'failed', 'unknown', 'blocked');
+
+    PERFORM jtd.step(failed, 'failed');
+    UPDATE public.n_jtd AS j SET completed_at = now()
+    WHERE j.id = ANY (failed) AND j.id <> ALL (again);
+
+    UPDATE public.n_jtd AS j
+    SET retry_count = j.retry_count + 1,
+        last_retry_at = now(),
+        next_retry_at = now() + make_interval(secs => greatest(
+            least(e.retry_delay_seconds * 2.0 ^ least(j.retry_count, 20), 21600) * (0.9 + 0.2 * random()),
+            r.delay))
+    FROM unnest(p_results) AS r, public.n_jtd_event_types AS e
+    WHERE j.id = r.id AND j.id = ANY (again) AND e.code = j.event_type_code;
+    PERFORM jtd.step(again, 'pending', 'retry');
+    PERFORM jtd.remark(r.id, 'possible_duplicate', r.reason, jsonb_build_object('attempt', r.attempt))
+    FROM unnest(p_results) AS r
+    WHERE r.id = ANY (again) AND r.outcome = 'unknown' AND r.rule = 'resend';
+
+    UPDATE public.n_jtd AS j SET next_retry_at = now() + make_interval(secs => coalesce(r.delay, 0))
+    FROM unnest(p_results) AS r
+    WHERE j.id = r.id AND r.outcome = 'snooze';
+    PERFORM jtd.step(snoozed_alike.ids, 'pending', snoozed_alike.code)
+    FROM (SELECT r.code, array_agg(r.id) AS ids FROM unnest(p_results) AS r
+        WHERE r.id = ANY (snoozed) GROUP BY r.code) AS snoozed_alike;
+
+    PERFORM jtd.step(released, 'pending', 'given_back');
+    PERFORM jtd.step(released, 'queued');
+    PERFORM jtd.step(blocked_alike.ids, 'cancelled', blocked_alike.code)
+    FROM (SELECT r.code, array_agg(r.id) AS ids FROM unnest(p_results) AS r
+        WHERE r.id = ANY (blocked) GROUP BY r.code) AS blocked_alike;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.apply_unsent(jtd.result[]) FROM PUBLIC;

@@ -1,0 +1,34 @@
+-- Cancels a job that has not been handed to a provider.
+-- Called by: services, jtd-worker cancel.  Locks: the row, and waits for it.
+-- Returns cancelled, too_late (handed off: it may have left; or its flow has no such step any more), final or
+-- absent. Only cancelled changes anything.
+CREATE OR REPLACE FUNCTION jtd.cancel(p_id uuid, p_reason text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    job public.n_jtd;
+    handed_off_at timestamptz;
+BEGIN
+    SELECT * INTO job FROM public.n_jtd AS j WHERE j.id = p_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN 'absent';
+    END IF;
+    -- read only now that the row is ours: what was recorded while we waited for it counts
+    SELECT f.handed_off_at INTO handed_off_at FROM jtd.inflight AS f WHERE f.jtd_id = p_id FOR NO KEY UPDATE;
+    IF EXISTS (
+        SELECT FROM public.n_jtd_statuses AS s
+        WHERE s.event_type_code = job.event_type_code AND s.code = job.status_code AND s.is_terminal
+    ) THEN
+        RETURN 'final';
+    ELSIF handed_off_at IS NOT NULL
+        OR (job.status_code = 'failed' AND job.error_code = 'outcome_unknown')
+        OR NOT jtd.is_valid_step(job.event_type_code, job.status_code, 'cancelled')
+    THEN
+        RETURN 'too_late';
+    END IF;
+    PERFORM jtd.step(ARRAY[p_id], 'cancelled', coalesce(p_reason, 'cancelled'));
+    RETURN 'cancelled';
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.cancel(uuid, text) FROM PUBLIC;

@@ -1,0 +1,112 @@
+-- Reads a queue, and makes the jobs behind its messages the worker's: fenced, executing, in flight.
+-- Called by: every consumer.  Locks: the claimed rows, by id, SKIP LOCKED.
+-- Returns nothing when the queue is empty (the worker is then entered as a sleeper) or its channel paused.
+--
+-- The message is a hint, the row is the truth. The read and the look at the rows are two statements on
+-- purpose: with one snapshot a row committed in between would look absent, and its message be thrown away.
+CREATE OR REPLACE FUNCTION jtd.claim_v1(p_worker uuid, p_queue text, p_limit integer)
+RETURNS TABLE (
+    id uuid, attempt integer, tenant_id uuid, event_type_code text, channel_code text, source_type_code text,
+    recipient text, recipient_name text, payload jsonb, template_variables jsonb, metadata jsonb,
+    template_id uuid, template_version integer, template_key text, locale text, created_at timestamptz,
+    is_diverted boolean, retry_count integer, max_retries integer, expires_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    lease integer;
+    queue record;
+    msg_ids bigint[];
+    bodies jsonb[];
+    ids uuid[];
+    held uuid[];
+    claimed integer;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'jtd.claim_v1 needs READ COMMITTED, this transaction is %',
+            upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'JT031', HINT = 'Unset default_transaction_isolation for the worker''s role.';
+    END IF;
+    SELECT w.lease_seconds INTO lease
+    FROM jtd.workers AS w WHERE w.id = p_worker AND w.lease_until > clock_timestamp();
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the lease of worker % is over', p_worker USING ERRCODE = 'JT030', HINT = 'Renew it first.';
+    END IF;
+    SELECT q.channel_code, q.lane, c.is_paused, c.recipient_key INTO queue
+    FROM jtd.queues AS q JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
+    WHERE q.queue_name = p_queue;
+    IF NOT FOUND OR queue.is_paused THEN
+        RETURN;
+    END IF;
+
+    SELECT array_agg(r.msg_id), array_agg(r.message) INTO msg_ids, bodies
+    FROM pgmq.read(p_queue, 10 * lease, p_limit) AS r;
+    IF msg_ids IS NULL THEN
+        INSERT INTO jtd.sleepers (queue_name, worker_id) VALUES (p_queue, p_worker) ON CONFLICT DO NOTHING;
+        RETURN;
+    END IF;
+    DELETE FROM jtd.sleepers AS s WHERE s.queue_name = p_queue AND s.worker_id = p_worker;
+
+    ids := ARRAY(SELECT jtd.message_id(b.body) FROM unnest(bodies) WITH ORDINALITY AS b (body, n) ORDER BY b.n);
+    held := ARRAY(
+        SELECT j.id
+        FROM public.n_jtd AS j
+        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+        WHERE j.id = ANY (ids) AND j.status_code = 'queued' AND j.channel_code = queue.channel_code
+            AND jtd.lane(j.priority, s.is_urgent) = queue.lane
+        ORDER BY j.id
+        FOR NO KEY UPDATE OF j SKIP LOCKED);
+
+    RETURN QUERY
+    WITH passed AS MATERIALIZED (
+        SELECT g.id, g.reason IS NOT DISTINCT FROM 'test_mode' AS is_diverted
+        FROM jtd.gate(held) AS g WHERE g.verdict = 'send'
+    ), chosen AS MATERIALIZED (
+        SELECT p.id, p.is_diverted, t.id AS template_id, t.version, s.id AS status_id,
+            coalesce(j.locale, c.locale) AS locale
+        FROM passed AS p
+        JOIN public.n_jtd AS j ON j.id = p.id
+        LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = j.event_type_code AND s.code = 'executing'
+        LEFT JOIN public.n_jtd_tenant_config AS c ON c.tenant_id = j.tenant_id AND c.is_live = j.is_live AND c.is_active
+        LEFT JOIN LATERAL jtd.find_template(
+            j.template_id, j.template_version, j.template_key, j.tenant_id, j.source_type_code, j.channel_code,
+            j.is_live, coalesce(j.locale, c.locale)) AS t ON true
+    ), taken AS (
+        UPDATE public.n_jtd AS j
+        SET status_code = 'executing',
+            status_id = c.status_id,
+            previous_status_code = j.status_code,
+            status_changed_at = clock_timestamp(),
+            is_valid_transition = true,
+            transition_note = NULL,
+            attempt = j.attempt + 1,
+            template_id = coalesce(c.template_id, j.template_id),
+            template_version = c.version,
+            locale = c.locale,
+            updated_at = now()
+        FROM chosen AS c
+        WHERE j.id = c.id
+        RETURNING j.id, j.attempt, j.tenant_id, j.event_type_code, j.channel_code, j.source_type_code,
+            jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload) AS recipient,
+            j.recipient_name, j.payload, j.template_variables, j.metadata, c.template_id, c.version, j.template_key,
+            j.locale, j.created_at, c.is_diverted, j.retry_count, j.max_retries, j.expires_at
+    ), noted AS (
+        INSERT INTO jtd.inflight (jtd_id, attempt, worker_id, queue_name, msg_id)
+        SELECT t.id, t.attempt, p_worker, p_queue, m.msg_id
+        FROM taken AS t
+        JOIN (SELECT u.id, min(u.msg_id) AS msg_id FROM unnest(ids, msg_ids) AS u (id, msg_id) GROUP BY u.id) AS m
+            ON m.id = t.id
+    )
+    SELECT t.id, t.attempt, t.tenant_id, t.event_type_code::text, t.channel_code::text, t.source_type_code::text,
+        t.recipient, t.recipient_name::text, t.payload, t.template_variables, t.metadata, t.template_id, t.version,
+        t.template_key::text, t.locale::text, t.created_at, t.is_diverted, t.retry_count, t.max_retries, t.expires_at
+    FROM taken AS t;
+    GET DIAGNOSTICS claimed = ROW_COUNT;
+
+    IF claimed < cardinality(msg_ids) THEN
+        PERFORM jtd.dispose(p_worker, p_queue, msg_ids, bodies, ids, 10 * lease);
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.claim_v1(uuid, text, integer) FROM PUBLIC;

@@ -1,0 +1,67 @@
+-- Says what a job is doing, why, until when, and what happens next.
+-- Called by: operators and services, jtd-worker show.  Locks: nothing.  An unknown id gives no row.
+-- next_at is NULL where no time moves the job: it is final, sent, or something stands in its way.
+CREATE OR REPLACE FUNCTION jtd.explain(p_id uuid)
+RETURNS TABLE (id uuid, status_code text, place text, reason text, next_at timestamptz, sentence text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT j.id, p.status_code, p.place,
+        CASE p.place
+            WHEN 'waiting' THEN w.reason
+            WHEN 'ready' THEN g.reason
+            WHEN 'queued' THEN g.reason
+            WHEN 'final' THEN coalesce(j.error_code, j.transition_note)
+        END,
+        CASE
+            WHEN p.place = 'waiting' THEN w.due
+            WHEN p.place IN ('ready', 'queued') AND hindrance.sentence IS NULL THEN now()
+        END,
+        CASE p.place
+            WHEN 'waiting' THEN format('It waits until %s (%s); then it takes its turn for channel %s.%s',
+                to_char(w.due, 'YYYY-MM-DD HH24:MI:SS TZ'), w.reason, j.channel_code,
+                CASE WHEN j.retry_count > 0 THEN format(' Attempts used: %s of %s; the last ended with %s.',
+                    j.retry_count, j.max_retries + 1, coalesce(concat_ws(': ', j.error_code, j.error_message), ''))
+                    ELSE '' END)
+            WHEN 'ready' THEN format('It is due and waits for its turn to be queued for channel %s.', j.channel_code)
+                || coalesce(hindrance.sentence, remark.sentence)
+            WHEN 'queued' THEN format('It is queued for channel %s; the next free worker takes it.', j.channel_code)
+                || coalesce(hindrance.sentence, remark.sentence)
+            WHEN 'in_flight' THEN format('Attempt %s runs on worker %s since %s; %s.', j.attempt,
+                coalesce(k.name, 'unknown (its lease is over, it will be reclaimed)'),
+                to_char(f.claimed_at, 'YYYY-MM-DD HH24:MI:SS TZ'),
+                CASE WHEN f.handed_off_at IS NULL THEN 'nothing has been handed to the provider yet'
+                    ELSE 'it was handed to the provider; if the worker stops now the rule is ' || f.unknown_rule END)
+            WHEN 'sent' THEN format('It was sent%s%s%s; only a receipt of the provider can still change it.',
+                ' by ' || j.provider_code,
+                to_char(j.executed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
+                CASE WHEN j.status_code <> 'sent' THEN ' and is ' || j.status_code END)
+            WHEN 'final' THEN format('It ended as %s%s%s; nothing happens any more%s.', j.status_code,
+                to_char(j.completed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
+                ': ' || nullif(concat_ws(', ', coalesce(j.error_code, j.transition_note), j.error_message), ''),
+                CASE WHEN j.status_code <> 'failed' THEN ''
+                    WHEN j.error_code = 'outcome_unknown' THEN ' unless a person decides whether to send it again'
+                    ELSE ' unless it is retried by hand' END)
+            WHEN 'work' THEN format('It is %s, and waits for a person to take the next step.', j.status_code)
+            ELSE format('It is %s, but on no list and in no queue.', j.status_code)
+        END
+    FROM public.n_jtd AS j
+    CROSS JOIN LATERAL jtd.whereabouts(ARRAY[j.id]) AS p
+    LEFT JOIN LATERAL jtd.gate(ARRAY[j.id]) AS g ON true
+    LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
+    LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id
+    LEFT JOIN jtd.workers AS k ON k.id = f.worker_id AND k.lease_until > clock_timestamp()
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN g.verdict = 'defer' THEN format(' It is held back: %s.', g.reason)
+        WHEN g.verdict = 'expire' THEN format(' But it will end as expired: %s.', g.reason)
+        WHEN g.verdict = 'block' THEN format(' But it will end as cancelled: %s.', g.reason)
+        WHEN NOT EXISTS (SELECT FROM jtd.workers AS x
+            WHERE j.channel_code = ANY (x.channels) AND x.lease_until > clock_timestamp())
+            THEN format(' No running worker serves channel %s.', j.channel_code)
+        END AS sentence) AS hindrance
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN g.reason = 'test_mode' THEN ' It is a test row and goes to the outbox.' ELSE ''
+        END AS sentence) AS remark
+    WHERE j.id = p_id
+$$;
+REVOKE ALL ON FUNCTION jtd.explain(uuid) FROM PUBLIC;

@@ -1,0 +1,27 @@
+-- Puts the hand-off on record before the first byte leaves, and returns the jobs that may go.
+-- Called by: the worker, once for each group of sends that start together.  Locks: their rows, by id, SKIP LOCKED.
+-- A job that was cancelled, has expired, is locked, or belongs to a newer attempt is not returned.
+CREATE OR REPLACE FUNCTION jtd.hand_off_v1(p_worker uuid, p_ids uuid[], p_attempts integer[], p_unknown_rule text)
+RETURNS SETOF uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held uuid[];
+BEGIN
+    held := ARRAY(
+        SELECT j.id FROM public.n_jtd AS j
+        WHERE j.id = ANY (p_ids) AND j.status_code = 'executing'
+            AND (j.expires_at IS NULL OR j.expires_at > clock_timestamp())
+        ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN QUERY
+        UPDATE jtd.inflight AS f
+        SET handed_off_at = clock_timestamp(), unknown_rule = p_unknown_rule
+        FROM unnest(p_ids, p_attempts) AS a (id, attempt)
+        JOIN public.n_jtd AS j ON j.id = a.id AND j.attempt = a.attempt AND j.status_code = 'executing'
+        WHERE f.jtd_id = a.id AND f.attempt = a.attempt AND f.worker_id = p_worker AND a.id = ANY (held)
+            AND EXISTS (SELECT FROM jtd.workers AS w WHERE w.id = p_worker AND w.lease_until > clock_timestamp())
+        RETURNING f.jtd_id;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.hand_off_v1(uuid, uuid[], integer[], text) FROM PUBLIC;

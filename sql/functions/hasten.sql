@@ -1,0 +1,28 @@
+-- Takes jobs that somebody sent a message for as far as they may go: due ones to queued, others to a list.
+-- Called by: jtd.dispose.  Locks: nothing; the caller holds the rows.
+-- A bare pgmq.send of a job's id is so a legal way to enqueue it, also where triggers were disabled.
+CREATE OR REPLACE FUNCTION jtd.hasten(p_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    due uuid[];
+BEGIN
+    PERFORM jtd.step(ids.to_step, 'pending') FROM (
+        SELECT array_agg(j.id) AS to_step FROM public.n_jtd AS j
+        WHERE j.id = ANY (p_ids) AND (j.status_code = 'created'
+            OR (j.status_code = 'scheduled' AND coalesce(greatest(j.scheduled_at, j.next_retry_at), now()) <= now()))
+    ) AS ids WHERE ids.to_step IS NOT NULL;
+    due := ARRAY(
+        SELECT j.id
+        FROM public.n_jtd AS j
+        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+        WHERE j.id = ANY (p_ids) AND j.status_code = 'pending'
+            AND coalesce(greatest(j.scheduled_at, j.next_retry_at), now()) <= now()
+            AND NOT jtd.window_closed(j.tenant_id, j.channel_code, jtd.lane(j.priority, s.is_urgent)));
+    IF due <> '{}' THEN
+        PERFORM jtd.step(jtd.pass_gate(due), 'queued');
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.hasten(uuid[]) FROM PUBLIC;

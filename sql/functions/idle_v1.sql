@@ -1,0 +1,19 @@
+-- Whether there is nothing left to do now for workers of these queues.
+-- Called by: `jtd-worker run --until-idle`.  Locks: nothing.
+-- Jobs that wait for a later time, and channels that are paused, do not count.
+CREATE OR REPLACE FUNCTION jtd.idle_v1(p_queues text[]) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jtd.readable_queues(p_queues) = '{}'
+        AND NOT EXISTS (SELECT FROM jtd.inflight AS f WHERE f.queue_name = ANY (p_queues))
+        AND NOT EXISTS (
+            SELECT FROM jtd.ready AS r
+            JOIN jtd.queues AS q ON q.channel_code = r.channel_code AND q.lane = r.lane
+            JOIN public.n_jtd_channels AS c ON c.code = r.channel_code AND NOT c.is_paused
+            WHERE q.queue_name = ANY (p_queues))
+        AND NOT EXISTS (
+            SELECT FROM jtd.waiting AS w JOIN jtd.queues AS q ON q.channel_code = w.channel_code
+            WHERE w.due <= now() AND q.queue_name = ANY (p_queues))
+$$;
+REVOKE ALL ON FUNCTION jtd.idle_v1(text[]) FROM PUBLIC;

@@ -1,0 +1,52 @@
+-- Puts jobs where their state says: queued -> a message, pending or scheduled -> jtd.waiting or jtd.ready.
+-- Called by: the triggers on public.n_jtd, and jtd.tick_v1 for waiting jobs that have come due.
+-- Locks: nothing; the caller holds the rows of n_jtd, and whoever touches a list row holds its job.
+-- Work types and jobs in any other state are left alone.
+CREATE OR REPLACE FUNCTION jtd.place(p_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    batch record;
+BEGIN
+    FOR batch IN
+        SELECT q.queue_name, array_agg(jsonb_build_object('jtd_id', j.id) ORDER BY j.priority DESC, j.id) AS messages
+        FROM public.n_jtd AS j
+        JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code AND e.is_message
+        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+        JOIN jtd.queues AS q ON q.channel_code = j.channel_code AND q.lane = jtd.lane(j.priority, s.is_urgent)
+        WHERE j.id = ANY (p_ids) AND j.status_code = 'queued'
+        GROUP BY q.queue_name
+    LOOP
+        PERFORM FROM pgmq.send_batch(batch.queue_name, batch.messages);
+        IF EXISTS (SELECT FROM jtd.sleepers AS s WHERE s.queue_name = batch.queue_name) THEN
+            PERFORM pg_notify('jtd_wake', batch.queue_name);
+        END IF;
+    END LOOP;
+
+    WITH listed AS (
+        SELECT j.id, j.channel_code, j.tenant_id, coalesce(j.priority, 5) AS priority,
+            jtd.lane(j.priority, s.is_urgent) AS lane,
+            CASE WHEN j.scheduled_at >= greatest(j.scheduled_at, j.next_retry_at) THEN 'scheduled'
+                ELSE coalesce(j.transition_note, 'retry') END AS reason,
+            -- a scheduled job is listed as waiting even when due: release_due takes its step to pending
+            CASE WHEN greatest(j.scheduled_at, j.next_retry_at) > now() OR j.status_code = 'scheduled'
+                THEN coalesce(least(greatest(j.scheduled_at, j.next_retry_at), j.expires_at), now()) END AS due,
+            j.status_code = 'scheduled' AS is_scheduled
+        FROM public.n_jtd AS j
+        JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code AND e.is_message
+        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+        WHERE j.id = ANY (p_ids) AND j.status_code IN ('pending', 'scheduled') AND j.channel_code IS NOT NULL
+    ), waits AS (
+        INSERT INTO jtd.waiting (jtd_id, due, channel_code, tenant_id, reason)
+        SELECT l.id, l.due, l.channel_code, l.tenant_id, l.reason FROM listed AS l WHERE l.is_scheduled OR l.due > now()
+        ON CONFLICT (jtd_id) DO UPDATE SET due = excluded.due, reason = excluded.reason
+    )
+    INSERT INTO jtd.ready (jtd_id, channel_code, lane, tenant_id, priority)
+    SELECT l.id, l.channel_code, l.lane, l.tenant_id, l.priority
+    FROM listed AS l
+    WHERE NOT l.is_scheduled AND coalesce(l.due <= now(), true)
+    ON CONFLICT (jtd_id) DO UPDATE SET lane = excluded.lane, priority = excluded.priority;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.place(uuid[]) FROM PUBLIC;

@@ -1,0 +1,32 @@
+-- Keeps the lists and queues in step with a change of jobs, whoever made it.
+-- Called by: AFTER UPDATE statement trigger on public.n_jtd.  Locks: list rows of jobs that the statement holds.
+-- A claim and a settled send touch neither list and pass through.
+CREATE OR REPLACE FUNCTION jtd.place_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    was_listed uuid[];
+    to_place uuid[];
+BEGIN
+    SELECT
+        array_agg(n.id) FILTER (WHERE o.status_code IN ('pending', 'scheduled')),
+        array_agg(n.id) FILTER (WHERE n.status_code IN ('pending', 'scheduled', 'queued'))
+    INTO was_listed, to_place
+    FROM new_rows AS n
+    JOIN old_rows AS o ON o.id = n.id
+    WHERE (n.status_code IN ('pending', 'scheduled', 'queued') OR o.status_code IN ('pending', 'scheduled'))
+        AND (n.status_code <> o.status_code
+            OR (n.status_code <> 'queued'
+                AND (n.scheduled_at, n.next_retry_at, n.expires_at, n.priority, n.channel_code)
+                    IS DISTINCT FROM (o.scheduled_at, o.next_retry_at, o.expires_at, o.priority, o.channel_code)));
+    IF was_listed IS NOT NULL THEN
+        PERFORM jtd.unlist(was_listed);
+    END IF;
+    IF to_place IS NOT NULL THEN
+        PERFORM jtd.place(to_place);
+    END IF;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.place_updated() FROM PUBLIC;

@@ -1,0 +1,42 @@
+-- Takes back executing jobs that no live worker holds.
+-- Called by: jtd.tick_v1, jtd.dispose.  Locks: their rows, by id, SKIP LOCKED.
+-- Without a hand-off on record the message has not left, and the job is queued again, no attempt used; with
+-- one, the rule recorded with it decides. An executing job that nothing is known of is held.
+CREATE OR REPLACE FUNCTION jtd.reclaim(p_ids uuid[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    spent record;
+    reclaimed integer;
+BEGIN
+    SELECT count(*) FILTER (WHERE a.answer = 'applied') INTO reclaimed
+    FROM jtd.apply_results(NULL, (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'id', j.id,
+            'attempt', j.attempt,
+            'outcome', CASE WHEN f.jtd_id IS NOT NULL AND f.handed_off_at IS NULL THEN 'release' ELSE 'unknown' END,
+            'rule', coalesce(f.unknown_rule, 'hold'),
+            'code', 'worker_lost',
+            'reason', 'the worker stopped between the hand-off and the result'
+        )), '[]')
+        FROM public.n_jtd AS j
+        LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id AND f.attempt = j.attempt
+        WHERE j.id = ANY (p_ids) AND j.status_code = 'executing'
+    )) AS a;
+    -- a job that left executing by another hand, e.g. cancelled, needs its message no more
+    FOR spent IN
+        WITH ended AS (
+            DELETE FROM jtd.inflight AS f
+            USING public.n_jtd AS j
+            WHERE f.jtd_id = ANY (p_ids) AND j.id = f.jtd_id AND j.status_code <> 'executing'
+            RETURNING f.queue_name, f.msg_id
+        )
+        SELECT e.queue_name, array_agg(e.msg_id) AS msg_ids FROM ended AS e GROUP BY e.queue_name
+    LOOP
+        PERFORM FROM pgmq.delete(spent.queue_name, spent.msg_ids);
+    END LOOP;
+    RETURN reclaimed;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.reclaim(uuid[]) FROM PUBLIC;

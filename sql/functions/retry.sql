@@ -1,0 +1,36 @@
+-- Gives a failed job one more attempt, at once.
+-- Called by: operators, jtd-worker retry.  Locks: the row, and waits for it.
+-- Returns pending, unknown (it may have been sent: p_resend => true sends it again and records that), not_failed
+-- or absent. A job that was never handed off is rendered from the newest text of its template.
+CREATE OR REPLACE FUNCTION jtd.retry(p_id uuid, p_resend boolean DEFAULT false) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    job public.n_jtd;
+BEGIN
+    SELECT * INTO job FROM public.n_jtd AS j WHERE j.id = p_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN 'absent';
+    ELSIF NOT EXISTS (
+        SELECT FROM public.n_jtd_statuses AS s
+        WHERE s.event_type_code = job.event_type_code AND s.code = job.status_code AND s.allows_retry
+    ) THEN
+        RETURN 'not_failed';
+    ELSIF job.error_code = 'outcome_unknown' AND NOT p_resend THEN
+        RETURN 'unknown';
+    END IF;
+    UPDATE public.n_jtd AS j
+    SET next_retry_at = NULL,
+        last_retry_at = now(),
+        template_version = CASE WHEN j.executed_at IS NOT NULL THEN j.template_version END
+    WHERE j.id = p_id;
+    PERFORM jtd.step(ARRAY[p_id], 'pending', 'retry');
+    IF job.error_code = 'outcome_unknown' THEN
+        PERFORM jtd.remark(p_id, 'possible_duplicate', 'sent again by hand',
+            jsonb_build_object('attempt', job.attempt));
+    END IF;
+    RETURN 'pending';
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.retry(uuid, boolean) FROM PUBLIC;

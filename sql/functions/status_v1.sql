@@ -1,0 +1,57 @@
+-- What an operator looks at first, as one document; also read for /metrics.
+-- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
+-- {"queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
+--  "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
+--  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
+CREATE OR REPLACE FUNCTION jtd.status_v1() RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most CONSTANT integer := 100000;
+    queue record;
+    messages integer;
+    oldest double precision;
+    ready integer;
+    queues jsonb := '[]';
+    unserved jsonb := '[]';
+BEGIN
+    FOR queue IN
+        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, c.is_paused, c.pause_reason
+        FROM jtd.queues AS q JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
+        ORDER BY c.display_order, q.lane
+    LOOP
+        EXECUTE format('SELECT count(*), extract(epoch FROM clock_timestamp() - min(m.vt) '
+            'FILTER (WHERE m.vt <= clock_timestamp())) FROM (SELECT q.vt FROM pgmq.%I AS q LIMIT %s) AS m',
+            'q_' || queue.queue_name, most) INTO messages, oldest;
+        SELECT count(*) INTO ready FROM (
+            SELECT FROM jtd.ready AS r
+            WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane LIMIT most) AS r;
+        queues := queues || jsonb_build_object(
+            'queue', queue.queue_name, 'channel', queue.channel_code, 'lane', queue.lane, 'messages', messages,
+            'ready', ready, 'target', queue.target_depth, 'is_paused', queue.is_paused,
+            'pause_reason', queue.pause_reason, 'oldest_seconds', coalesce(oldest, 0));
+        IF messages + ready > 0 AND NOT unserved ? queue.channel_code AND NOT EXISTS (
+            SELECT FROM jtd.workers AS w
+            WHERE queue.channel_code = ANY (w.channels) AND w.lease_until > clock_timestamp())
+        THEN
+            unserved := unserved || to_jsonb(queue.channel_code);
+        END IF;
+    END LOOP;
+    RETURN jsonb_build_object(
+        'queues', queues,
+        'unserved', unserved,
+        'waiting', (SELECT coalesce(jsonb_object_agg(w.reason, w.n), '{}') FROM (
+            SELECT x.reason, count(*) AS n FROM (SELECT y.reason FROM jtd.waiting AS y LIMIT most) AS x
+            GROUP BY x.reason) AS w),
+        'in_flight', (SELECT count(*) FROM jtd.inflight),
+        'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
+        'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'id', w.id, 'name', w.name, 'channels', w.channels,
+            'is_alive', w.lease_until > clock_timestamp(), 'started_at', w.started_at) ORDER BY w.started_at), '[]')
+            FROM jtd.workers AS w),
+        'discards', (SELECT coalesce(jsonb_object_agg(d.reason, d.n), '{}') FROM (
+            SELECT x.reason, sum(x.count) AS n FROM jtd.discards AS x GROUP BY x.reason) AS d));
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.status_v1() FROM PUBLIC;

@@ -1,0 +1,58 @@
+-- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
+-- Applied again when this text changes.
+-- Names give the order: 10 audit, 20 place. Statement triggers fire for zero rows too, and cost little then.
+
+CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
+    BEFORE INSERT ON public.n_jtd
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.count_statement();
+
+CREATE OR REPLACE TRIGGER n_jtd_20_enqueue_row
+    BEFORE INSERT ON public.n_jtd
+    FOR EACH ROW EXECUTE FUNCTION jtd.enqueue_row();
+
+CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.place_inserted();
+
+CREATE OR REPLACE TRIGGER n_jtd_20_place_updated
+    AFTER UPDATE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.place_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_20_forget_deleted
+    AFTER DELETE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.forget_deleted();
+
+CREATE OR REPLACE TRIGGER n_jtd_channels_added
+    AFTER INSERT ON public.n_jtd_channels
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.channel_added();
+
+SELECT jtd.make_queues();
+SELECT jtd.make_partitions();
+
+-- A producer inserts jobs, a worker calls what carries a version, an operator steers. Roles that the owner
+-- could not create are left out.
+DO $rights$
+DECLARE
+    may record;
+BEGIN
+    FOR may IN
+        SELECT r.rolname, p.oid::regprocedure AS function
+        FROM pg_catalog.pg_proc AS p
+        CROSS JOIN pg_catalog.pg_roles AS r
+        WHERE p.pronamespace = 'jtd'::regnamespace AND (
+            (r.rolname = 'jtd_producer' AND p.proname = 'enqueue')
+            OR (r.rolname = 'jtd_worker' AND p.proname LIKE '%\_v1')
+            OR (r.rolname = 'jtd_operator' AND p.proname IN (
+                'cancel', 'retry', 'explain', 'whereabouts', 'conservation', 'pause', 'resume', 'dlq_list',
+                'dlq_requeue', 'dlq_purge', 'status_v1', 'show_v1', 'queues_v1')))
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);
+    END LOOP;
+    FOR may IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('jtd_worker', 'jtd_operator') LOOP
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA jtd TO %I', may.rolname);
+    END LOOP;
+END
+$rights$;
