@@ -1,0 +1,50 @@
+"""A rendered message, neutral of any provider: what an adapter is given to send."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from jtd_worker.result import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that travels with a message; `content` is held in memory, at most a few MiB."""
+
+    name: str
+    media_type: str
+    """`type/subtype`, e.g. `application/pdf`."""
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message to one recipient.
+
+    The same JTD renders to the same message on every retry: `created_at`, `idempotency_key` and
+    everything rendered come from the row, never from the moment of sending. `repr` shows no
+    contact, text or variable, so that a message can stand in a log or a traceback.
+    """
+
+    jtd_id: UUID
+    tenant_id: UUID
+    channel: str
+    event_type: str
+    source_type: str
+    idempotency_key: str
+    """Stable over all attempts of the JTD; at most 64 characters of [0-9a-z-]."""
+    created_at: datetime
+    """When the row was created, with time zone; the message's own date."""
+    to: str = field(repr=False)
+    """The address on this channel: a mail address, a phone number, a device or user id."""
+    name: str | None = field(default=None, repr=False)
+    subject: str | None = field(default=None, repr=False)
+    text: str = field(default="", repr=False)
+    html: str | None = field(default=None, repr=False)
+    variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    attachments: tuple[Attachment, ...] = ()
+    reply_to: str | None = field(default=None, repr=False)
+    locale: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    """The row's metadata, e.g. `media_url`; never changed by the worker."""
