@@ -1,0 +1,91 @@
+"""The seam between the worker and a provider: what every file in `channels/` provides.
+
+The file `channels/<channel>_<provider>.py` (or `any_<provider>.py`, for every channel) holds
+`Settings`, a pydantic model; `CAPABILITIES`; and `build(settings, channel) -> Adapter`. Its name is its
+registration.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from jtd_worker.message import Message
+from jtd_worker.result import SendResult, Unknown
+
+
+class UnknownRule(StrEnum):
+    """What follows when nobody knows whether a message left."""
+
+    IDEMPOTENT_RETRY = "idempotent_retry"
+    """Send again: the provider drops the second one by its idempotency key."""
+    HOLD = "hold"
+    """Stop and let a person decide; `error_code = outcome_unknown`."""
+    RESEND = "resend"
+    """Send again and record the possible duplicate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the worker must know of a provider before it hands messages over."""
+
+    unknown_rule: UnknownRule
+    transactional: bool = False
+    """Sending is a row that settling writes in our own transaction; nothing leaves the database."""
+    batch_size: int = 1
+    """The most messages that one call of `send` takes; from 1."""
+
+    @property
+    def needs_hand_off(self) -> bool:
+        """Whether the hand-off must be on record before the first byte with effect."""
+        return not self.transactional and self.unknown_rule is not UnknownRule.IDEMPOTENT_RETRY
+
+
+class Adapter(Protocol):
+    """A provider that messages can be handed to."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What holds for this instance, settings included; constant for its life."""
+        ...
+
+    async def send(self, batch: Sequence[Message]) -> Sequence[SendResult]:
+        """Send each message and return one result per message, in the same order.
+
+        Every network step has its own timeout. A result that can be known is returned, not
+        raised; any exception means Unknown for the messages of this call that were not answered.
+        When cancelled, connections in use are closed, not returned to a pool.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections; nothing is being sent any more."""
+        ...
+
+
+class SingleSend(ABC):
+    """Base of adapters whose provider takes one message a call."""
+
+    @abstractmethod
+    async def send_one(self, message: Message) -> SendResult:
+        """Send one message; an exception means Unknown."""
+
+    async def send(self, batch: Sequence[Message]) -> Sequence[SendResult]:
+        """Send the messages of a batch side by side; one that raises does not harm the others."""
+        if len(batch) == 1:
+            return [await self.send_one(batch[0])]
+        answers = await asyncio.gather(*map(self.send_one, batch), return_exceptions=True)
+        return [self._result(answer) for answer in answers]
+
+    @staticmethod
+    def _result(answer: SendResult | BaseException) -> SendResult:
+        if isinstance(answer, asyncio.CancelledError):
+            raise answer
+        if isinstance(answer, BaseException):
+            return Unknown(code="adapter_error", reason=f"the adapter raised {type(answer).__name__}")
+        return answer
+
+    async def aclose(self) -> None:  # noqa: B027 - most adapters keep nothing open
+        """Nothing to close unless the adapter keeps connections."""

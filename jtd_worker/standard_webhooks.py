@@ -1,0 +1,47 @@
+"""Signs a webhook by the Standard Webhooks scheme (standardwebhooks.com, specification 1.0.0)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+_PREFIX = "whsec_"
+_SECRET_BYTES = range(24, 65)
+
+
+def parse_secrets(text: str) -> tuple[bytes, ...]:
+    """Read one or more blank-separated secrets, each `whsec_` and the base64 of 24 to 64 bytes.
+
+    Several stand side by side while a secret is being replaced: the receiver accepts either.
+    Missing base64 padding is forgiven, as the scheme's own libraries do. Raises ValueError that says
+    which secret is wrong and why, and shows none of them.
+    """
+    words = text.split()
+    if not words:
+        raise ValueError("no signing secret: give `whsec_` followed by the base64 of 24 to 64 random bytes")
+    return tuple(
+        _secret(word, f"signing secret {n} of {len(words)}") for n, word in enumerate(words, start=1)
+    )
+
+
+def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return `v1,<base64>`, one entry of the `webhook-signature` header.
+
+    `timestamp` is in Unix seconds, of this attempt. `message_id` must hold no full stop, because a full
+    stop separates the signed parts. `body` is signed and must be sent byte for byte.
+    """
+    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
+    return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+
+
+def _secret(word: str, which: str) -> bytes:
+    if not word.startswith(_PREFIX):
+        raise ValueError(f"{which} does not start with `{_PREFIX}`")
+    encoded = word.removeprefix(_PREFIX)
+    try:
+        secret = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{which} is not base64 after `{_PREFIX}`") from None
+    if len(secret) not in _SECRET_BYTES:
+        raise ValueError(f"{which} holds {len(secret)} bytes; the scheme asks for 24 to 64")
+    return secret
