@@ -1,7 +1,7 @@
 """Templates: their source, and the compiled form that is kept per id and version."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -180,14 +180,20 @@ class TemplateCache:
 
         Takes some ms. A version never changes, so one already kept is not compiled again.
         """
-        key = (template.id, template.version)
-        if key not in self._kept:
-            try:
-                self._kept[key] = CompiledTemplate(template)
-            except RenderError as error:
-                self._kept[key] = error.with_traceback(None)
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+        if (template.id, template.version) not in self._kept:
+            self._keep(template.id, template.version, lambda: CompiledTemplate(template))
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Do the same with a row as the database gives it, see `Template.from_row`."""
+        self._keep(row["id"], row["version"], lambda: CompiledTemplate(Template.from_row(row)))
+
+    def _keep(self, template_id: UUID, version: int, compiled: Callable[[], CompiledTemplate]) -> None:
+        try:
+            self._kept[template_id, version] = compiled()
+        except RenderError as error:
+            self._kept[template_id, version] = error.with_traceback(None)
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
 
 
 def _variables(declared: Any) -> Iterator[Variable]:

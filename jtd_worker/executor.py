@@ -1,0 +1,198 @@
+"""Carries claimed JTDs through render, hand-off and send to their outcome."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from jtd_worker.adapter import Adapter
+from jtd_worker.errors import RenderError
+from jtd_worker.jtd import Jtd
+from jtd_worker.lease import Lease
+from jtd_worker.message import Message
+from jtd_worker.outcome import Failed, Outcome, Release, outcome
+from jtd_worker.queue import Queue
+from jtd_worker.render import render
+from jtd_worker.result import Refused, Retry, Scope, SendResult, Unknown
+from jtd_worker.settler import Settlement, Settler, stopwatch
+from jtd_worker.templates import TemplateCache
+
+log = structlog.get_logger()
+
+RENDERS_AT_ONCE: Final = 50
+"""Messages rendered before other tasks get their turn: a few milliseconds."""
+
+_OTHERS_MAY_TAKE_IT: Final = frozenset({Scope.CREDENTIAL, Scope.PROVIDER, Scope.NETWORK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """An adapter under the name by which results tell who gave them."""
+
+    code: str
+    adapter: Adapter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One claimed JTD on its way."""
+
+    jtd: Jtd
+    message: Message
+    settle: Callable[[Outcome, str | None], None]
+
+
+class Executor:
+    """Sends what consumers have claimed; results go to the settler, never back to the consumer."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        settler: Settler,
+        lease: Lease,
+        outlets: Mapping[str, Sequence[Outlet]],
+        outbox: Outlet,
+        stopping: asyncio.Event,
+    ) -> None:
+        """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows."""
+        self._queue = queue
+        self._settler = settler
+        self._lease = lease
+        self._outlets = outlets
+        self._outbox = (outbox,)
+        self._stopping = stopping
+        self._templates = TemplateCache()
+        self._sends: set[asyncio.Task[None]] = set()
+
+    async def execute(self, jtds: Sequence[Jtd], settled: Callable[[], None]) -> None:
+        """Carry `jtds` to their outcomes; `settled` is called once for each that the database has.
+
+        Every JTD ends in exactly one outcome, also when this is cancelled while it sends.
+        """
+        clock = stopwatch()
+
+        def settle_as(jtd: Jtd) -> Callable[[Outcome, str | None], None]:
+            return lambda ended, provider: self._settler.put(
+                Settlement(jtd=jtd, outcome=ended, provider=provider, seconds=clock(), settled=settled)
+            )
+
+        await self._load_templates(jtds)
+        by_outlets: dict[tuple[Outlet, ...], list[Item]] = {}
+        for number, jtd in enumerate(jtds, start=1):
+            settle = settle_as(jtd)
+            rendered = self._render(jtd)
+            if isinstance(rendered, Failed):
+                settle(rendered, None)
+            else:
+                outlets = self._outlets_of(jtd)
+                by_outlets.setdefault(outlets, []).append(Item(jtd=jtd, message=rendered, settle=settle))
+            if number % RENDERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*(self._dispatch(outlets, items) for outlets, items in by_outlets.items()))
+
+    def cancel_sends(self) -> int:
+        """End the sends that still run; each becomes Unknown by its adapter's rule. Returns how many."""
+        for task in self._sends:
+            task.cancel()
+        return len(self._sends)
+
+    def _outlets_of(self, jtd: Jtd) -> tuple[Outlet, ...]:
+        outlets = tuple(self._outlets[jtd.channel_code])
+        if jtd.is_diverted and not outlets[0].adapter.capabilities.transactional:
+            return self._outbox
+        return outlets
+
+    async def _load_templates(self, jtds: Sequence[Jtd]) -> None:
+        wanted = {
+            (jtd.template_id, jtd.template_version)
+            for jtd in jtds
+            if jtd.template_id is not None and jtd.template_version is not None
+        }
+        missing = [key for key in wanted if key not in self._templates]
+        if missing:
+            for row in await self._queue.templates(missing):
+                self._templates.add_row(row)
+
+    def _render(self, jtd: Jtd) -> Message | Failed:
+        if jtd.template_id is None or jtd.template_version is None:
+            sought = f"key {jtd.template_key}" if jtd.template_key else f"source type {jtd.source_type_code}"
+            return Failed(
+                code="template_missing",
+                reason=f"no active template for {sought} on channel {jtd.channel_code}, "
+                f"locale {jtd.locale or 'any'}",
+            )
+        key = (jtd.template_id, jtd.template_version)
+        if key not in self._templates:
+            return Failed(code="template_missing", reason=f"template {key[0]} has no version {key[1]}")
+        try:
+            return render(jtd, self._templates[key])
+        except RenderError as error:
+            return Failed(code=error.code, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the one place: a row that breaks us must not stop the others
+            # no traceback: its text may quote the row
+            log.error("render.broken", jtd_id=jtd.id, error=type(error).__name__)  # noqa: TRY400
+            return Failed(code="render_failed", reason=f"rendering raised {type(error).__name__}")
+
+    async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
+        adapter = outlets[0].adapter
+        if self._stopping.is_set() or not self._lease.allows_start:
+            allowed: set[UUID] = set()
+        elif adapter.capabilities.needs_hand_off:
+            allowed = await self._queue.hand_off(
+                [item.jtd for item in items], adapter.capabilities.unknown_rule
+            )
+        else:
+            allowed = {item.jtd.id for item in items}
+        if not self._lease.allows_start:  # the hand-off itself may have waited out an outage
+            allowed = set()
+        for item in items:
+            if item.jtd.id not in allowed:
+                item.settle(Release(), None)
+        going = [item for item in items if item.jtd.id in allowed]
+        size = adapter.capabilities.batch_size
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(going), size):
+                task = group.create_task(self._send(outlets, going[start : start + size]))
+                self._sends.add(task)
+                task.add_done_callback(self._sends.discard)
+
+    async def _send(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
+        outlet, *others = outlets
+        try:
+            (answer,) = await asyncio.gather(
+                outlet.adapter.send([item.message for item in items]), return_exceptions=True
+            )
+        except asyncio.CancelledError as error:  # the drain time is over; the result is recorded all the same
+            answer = error
+        results = _results(answer, len(items))
+        elsewhere = []
+        for item, result in zip(items, results, strict=True):
+            if others and isinstance(result, Refused) and _another_may_take(result):
+                elsewhere.append(item)
+            else:
+                rule = outlet.adapter.capabilities.unknown_rule
+                item.settle(outcome(result, rule), outlet.code)
+        if elsewhere:
+            await self._dispatch(others, elsewhere)
+
+
+def _another_may_take(refusal: Refused) -> bool:
+    return refusal.retry is Retry.ELSEWHERE or refusal.scope in _OTHERS_MAY_TAKE_IT
+
+
+def _results(answer: Sequence[SendResult] | BaseException, number: int) -> Sequence[SendResult]:
+    """Return one result per message, whatever an adapter did."""
+    if isinstance(answer, asyncio.CancelledError):
+        unknown = Unknown(code="send_cut_off", reason="the worker was stopped while the send was running")
+    elif isinstance(answer, BaseException):
+        unknown = Unknown(code="adapter_error", reason=f"the adapter raised {type(answer).__name__}")
+    elif len(answer) == number:
+        return answer
+    else:
+        unknown = Unknown(
+            code="adapter_error", reason=f"the adapter gave {len(answer)} results for {number} messages"
+        )
+    return [unknown] * number

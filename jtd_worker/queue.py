@@ -1,0 +1,178 @@
+"""The calls of the worker to the functions of schema `jtd`: here is only the call, the logic is in `sql/`."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from jtd_worker.database import TRANSIENT, Link
+from jtd_worker.jtd import Jtd
+from jtd_worker.result import Json
+
+log = structlog.get_logger()
+
+LEASE_OVER: Final = "JT030"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueName:
+    """A queue with the channel and lane that it holds."""
+
+    name: str
+    channel: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one tick did, see jtd.tick_v1."""
+
+    leader: bool
+    due: int
+    admitted: int
+    reclaimed: int
+    more: bool
+    wake: tuple[str, ...]
+    is_partitioned: bool
+
+
+class Queue:
+    """The queue as one worker sees it.
+
+    Calls go on until they succeed, through outages of the database, unless said otherwise.
+    """
+
+    def __init__(self, worker: UUID, claims: Link, settles: Link, ticks: Link, leases: Link) -> None:
+        self.worker = worker
+        self._claims = claims
+        self._settles = settles
+        self._ticks = ticks
+        self._leases = leases
+        self._claiming = asyncio.Lock()
+        self.held: set[UUID] = set()
+        """What this worker has claimed and not yet settled."""
+
+    async def register(self, name: str, channels: Sequence[str], lease_seconds: int) -> None:
+        """Enter this worker with its lease."""
+        await self._leases.call(
+            "SELECT jtd.register_v1(%s, %s, %s, %s)", [self.worker, name, list(channels), lease_seconds]
+        )
+
+    async def renew(self) -> bool:
+        """Renew the lease, once; False when the worker was taken out meanwhile. Raises one of TRANSIENT."""
+        return bool((await self._leases.once("SELECT jtd.renew_v1(%s)", [self.worker]))[0][0])
+
+    async def leave(self) -> None:
+        """End the lease, once, as the last thing a worker does. Raises one of TRANSIENT."""
+        await self._leases.once("SELECT jtd.leave_v1(%s)", [self.worker])
+
+    async def queues(self, channels: Sequence[str]) -> list[QueueName]:
+        """Return the queues of `channels`, urgent lanes first."""
+        rows = await self._claims.call(
+            "SELECT queue_name, channel_code, lane FROM jtd.queues_v1(%s)", [list(channels)]
+        )
+        return [QueueName(name=name, channel=channel, lane=lane) for name, channel, lane in rows]
+
+    async def claim(self, queue: str, limit: int) -> list[Jtd]:
+        """Claim up to `limit` JTDs from `queue`; they are in `held` until they are settled.
+
+        A claim whose answer is lost may have taken place: what it claimed is given back, and
+        nothing returned. Nothing is returned either while the lease is over.
+        """
+        async with self._claiming:
+            try:
+                rows = await self._claims.once(
+                    "SELECT * FROM jtd.claim_v1(%s, %s, %s)", [self.worker, queue, limit]
+                )
+            except TRANSIENT as error:
+                log.warning("claim.interrupted", queue=queue, error=type(error).__name__)
+                rows = []
+                await self._claims.call("SELECT jtd.forget_v1(%s, %s)", [self.worker, list(self.held)])
+            except psycopg.DatabaseError as error:
+                if error.sqlstate != LEASE_OVER:
+                    raise
+                log.warning("claim.refused", queue=queue, error="lease over")
+                rows = []
+            jtds = [_jtd(row) for row in rows]
+            self.held.update(jtd.id for jtd in jtds)
+            return jtds
+
+    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str) -> set[UUID]:
+        """Put the hand-off on record; returns the ids that may be sent."""
+        rows = await self._claims.call(
+            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s)",
+            [self.worker, [jtd.id for jtd in jtds], [jtd.attempt for jtd in jtds], unknown_rule],
+        )
+        return {row[0] for row in rows}
+
+    async def settle(self, results: Sequence[dict[str, Json]]) -> list[tuple[UUID, int, str]]:
+        """Record results; returns (id, attempt, answer) for each, see jtd.settle_v1."""
+        rows = await self._settles.call(
+            "SELECT id, attempt, answer FROM jtd.settle_v1(%s, %s)", [self.worker, Jsonb(list(results))]
+        )
+        self.held.difference_update(row[0] for row in rows if row[2] != "locked")
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def templates(self, keys: Sequence[tuple[UUID, int]]) -> list[dict[str, Any]]:
+        """Return the texts of templates by (id, version); what is nowhere is left out."""
+        columns = (
+            "id", "version", "template_key", "channel_code", "locale",
+            "subject", "content", "content_html", "variables", "layouts",
+        )  # fmt: skip
+        rows = await self._claims.call(
+            f"SELECT {', '.join(columns)} FROM jtd.templates_v1(%s, %s)",  # noqa: S608 - our own column names
+            [[key[0] for key in keys], [key[1] for key in keys]],
+        )
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    async def tick(self, asleep: Sequence[str]) -> Tick:
+        """Move on what only time can move; `asleep` are the queues whose readers wait."""
+        done = (await self._ticks.call("SELECT jtd.tick_v1(%s, %s)", [self.worker, list(asleep)]))[0][0]
+        return Tick(
+            leader=done["leader"],
+            due=done["due"],
+            admitted=done["admitted"],
+            reclaimed=done["reclaimed"],
+            more=done["more"],
+            wake=tuple(done["wake"]),
+            is_partitioned=done["is_partitioned"],
+        )
+
+    async def is_idle(self, queues: Sequence[str]) -> bool:
+        """Return whether nothing is left to do now in `queues`."""
+        return bool((await self._ticks.call("SELECT jtd.idle_v1(%s)", [list(queues)]))[0][0])
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `jtd.status_v1` tells, for metrics."""
+        status: dict[str, Any] = (await self._ticks.call("SELECT jtd.status_v1()"))[0][0]
+        return status
+
+
+def _jtd(row: tuple[Any, ...]) -> Jtd:
+    return Jtd(
+        id=row[0],
+        attempt=row[1],
+        tenant_id=row[2],
+        event_type_code=row[3],
+        channel_code=row[4],
+        source_type_code=row[5],
+        to=row[6] or "",
+        recipient_name=row[7],
+        payload=row[8],
+        template_variables=row[9],
+        metadata=row[10],
+        template_id=row[11],
+        template_version=row[12],
+        template_key=row[13],
+        locale=row[14],
+        created_at=row[15],
+        is_diverted=row[16],
+        retry_count=row[17],
+        max_retries=row[18],
+        expires_at=row[19],
+    )

@@ -1,0 +1,61 @@
+"""Ticks: what only time can move is moved about once a second."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from jtd_worker.consumer import Consumer
+from jtd_worker.metrics import Metrics
+from jtd_worker.progress import Progress
+from jtd_worker.queue import Queue
+
+log = structlog.get_logger()
+
+INTERVAL: Final = 1.0
+"""Seconds between ticks: how late a retry or a schedule may be, and a poll that no notification replaces."""
+BUSY_INTERVAL: Final = 0.1
+"""Seconds between ticks while ready jobs wait for room in their queue."""
+
+
+class Scheduler:
+    """The side task that ticks, and wakes consumers whose notification was lost."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        consumers: Sequence[Consumer],
+        stopping: asyncio.Event,
+        progress: Progress,
+        metrics: Metrics,
+        stop_when_idle: Callable[[], None] | None,
+    ) -> None:
+        self._queue = queue
+        self._consumers = {consumer.name.name: consumer for consumer in consumers}
+        self._stopping = stopping
+        self._progress = progress
+        self._metrics = metrics
+        self._stop_when_idle = stop_when_idle
+
+    async def run(self) -> None:
+        """Tick until told to stop; with `stop_when_idle`, stop everybody once nothing is left to do."""
+        while not self._stopping.is_set():
+            asleep = [name for name, consumer in self._consumers.items() if consumer.is_asleep]
+            tick = await self._queue.tick(asleep)
+            self._progress.ticked(tick.wake, is_partitioned=tick.is_partitioned)
+            for name in tick.wake:
+                self._consumers[name].wake()
+            if tick.reclaimed:
+                self._metrics.reclaimed.inc(tick.reclaimed)
+                log.warning("jtd.reclaimed", count=tick.reclaimed)
+            if (
+                self._stop_when_idle
+                and not self._queue.held
+                and await self._queue.is_idle(list(self._consumers))
+            ):
+                self._stop_when_idle()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BUSY_INTERVAL if tick.more else INTERVAL):
+                    await self._stopping.wait()

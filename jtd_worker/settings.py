@@ -1,0 +1,138 @@
+"""The settings of a worker: read from the environment once, at start, with every mistake named."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from jtd_worker.errors import ConfigurationError
+from jtd_worker.registry import Provider, ProviderName
+
+PREFIX = "JTD_"
+FOREIGN_PREFIXES = ("JTD_TEST_",)
+"""Names under our prefix that are not the worker's."""
+
+
+class Settings(BaseSettings):
+    """What every worker needs; providers add their own under JTD_<CHANNEL>_<PROVIDER>_."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    database_url: SecretStr = Field(description="Postgres to work on, as a libpq URL; required.")
+    providers: Annotated[tuple[ProviderName, ...], NoDecode] = Field(
+        description="Channels served, with their providers in order of preference, "
+        "e.g. `email:smtp,inapp:db`; required."
+    )
+    slots: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="Most sends at one time in this process; bounds what a crash can leave unknown.",
+    )
+    lease_seconds: int = Field(
+        8,
+        ge=2,
+        le=300,
+        description="A worker that is silent this long is dead, and what it held is taken back.",
+    )
+    drain_seconds: float = Field(
+        25, ge=0, le=3600, description="How long running sends may take to end after SIGTERM."
+    )
+    http: str = Field(
+        "", description="`host:port` of /healthz, /readyz and /metrics; empty: none. Port 0 takes a free one."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: colours on a terminal, JSON lines elsewhere."
+    )
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        if not names:
+            raise ValueError("names no provider, e.g. email:smtp,inapp:db")
+        return tuple(ProviderName.parse(name) for name in names)
+
+    @field_validator("http")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if value and not (colon and host and port.isdigit() and int(port) < 65536):
+            raise ValueError("is not host:port, e.g. 0.0.0.0:8080")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Validated settings of the worker and of each of its providers."""
+
+    settings: Settings
+    providers: Mapping[str, tuple[Provider, ...]]
+    """Channel -> its providers, in order of preference."""
+
+
+def load() -> Configuration:
+    """Read the settings from the environment.
+
+    Raises ConfigurationError that names everything missing, unknown or wrong, one a line; values
+    are not shown, since they may be secret.
+    """
+    mistakes: list[str] = []
+    ours = {
+        k: v for k, v in os.environ.items() if k.startswith(PREFIX) and not k.startswith(FOREIGN_PREFIXES)
+    }
+    core = {name: ours.pop(PREFIX + name.upper(), None) for name in Settings.model_fields}
+    settings: Settings | None = None
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        mistakes += _mistakes(PREFIX, error)
+    names = _names(core["providers"]) if settings is None else settings.providers
+    made: dict[ProviderName, Provider] = {}
+    for name in sorted(names, key=lambda name: -len(name.prefix)):  # smtp.backup takes its own before smtp
+        own = {key: ours.pop(key) for key in list(ours) if key.startswith(name.prefix)}
+        try:
+            made[name] = Provider.make(name, {k.removeprefix(name.prefix).lower(): v for k, v in own.items()})
+        except ValidationError as error:
+            mistakes += _mistakes(name.prefix, error)
+        except ConfigurationError as error:
+            mistakes.append(str(error))
+    mistakes += [
+        f"{name} is not a setting of the worker or of a provider in JTD_PROVIDERS" for name in sorted(ours)
+    ]
+    if mistakes or settings is None:
+        raise ConfigurationError("the settings cannot be used:\n" + "\n".join(f"  {m}" for m in mistakes))
+    channels = {name.channel: tuple(made[n] for n in names if n.channel == name.channel) for name in names}
+    return Configuration(settings=settings, providers=channels)
+
+
+def _names(text: str | None) -> tuple[ProviderName, ...]:
+    """The names that can be read, so that mistakes of their settings are found as well."""
+    names = []
+    for part in (text or "").split(","):
+        with suppress(ValueError):
+            names.append(ProviderName.parse(part.strip()))
+    return tuple(names)
+
+
+def _mistakes(prefix: str, error: ValidationError) -> list[str]:
+    lines = []
+    for mistake in error.errors(include_url=False, include_input=False, include_context=False):
+        name = (
+            prefix + "_".join(str(part) for part in mistake["loc"][:1]).upper()
+            if mistake["loc"]
+            else prefix + "*"
+        )
+        message = (
+            "is required" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
+        )
+        if mistake["type"] == "extra_forbidden":
+            message = "is not a setting of this provider"
+        lines.append(f"{name}: {message}")
+    return lines

@@ -1,0 +1,159 @@
+"""Records how attempts ended, many in one call; nothing that was sent goes unrecorded."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import structlog
+
+from jtd_worker.foreign import clean, clean_json
+from jtd_worker.jtd import Jtd
+from jtd_worker.metrics import Metrics
+from jtd_worker.outcome import Failed, Outcome, Release, Retry, Sent, Snooze, Unknown
+from jtd_worker.progress import Progress
+from jtd_worker.queue import Queue
+from jtd_worker.result import Json
+
+log = structlog.get_logger()
+
+BATCH: Final = 500
+LOCKED_PAUSE: Final = 0.25
+"""Seconds before the result of a row that somebody holds is tried again."""
+
+
+_EVENTS: Final[dict[type[Outcome], str]] = {
+    Sent: "jtd.sent",
+    Retry: "jtd.retried",
+    Snooze: "jtd.snoozed",
+    Failed: "jtd.failed",
+    Unknown: "jtd.outcome_unknown",
+    Release: "jtd.released",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The end of one attempt, on its way to the database."""
+
+    jtd: Jtd
+    outcome: Outcome
+    provider: str | None
+    """The provider that said so, e.g. `smtp`; None when it came to none."""
+    seconds: float
+    """From the claim to the outcome."""
+    settled: Callable[[], None]
+    """Called once the database has it."""
+
+
+class Settler:
+    """The one writer of results in this process."""
+
+    def __init__(self, queue: Queue, progress: Progress, metrics: Metrics) -> None:
+        self._queue = queue
+        self._progress = progress
+        self._metrics = metrics
+        self._pending: deque[Settlement] = deque()
+        self._some_pending = asyncio.Event()
+        self._closed = False
+
+    def put(self, settlement: Settlement) -> None:
+        """Take a result over; never waits, so that nothing can come between a send and its record."""
+        self._pending.append(settlement)
+        self._some_pending.set()
+        self._report(settlement)
+
+    def close(self) -> None:
+        """Let `run` end once everything is recorded."""
+        self._closed = True
+        self._some_pending.set()
+
+    async def run(self) -> None:
+        """Record results until closed and empty; through outages of the database, however long."""
+        while True:
+            await self._some_pending.wait()
+            if not self._pending:
+                if self._closed:
+                    return
+                self._some_pending.clear()
+                continue
+            batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[Settlement]) -> None:
+        self._progress.settling()
+        answers = {
+            (jtd_id, attempt): answer
+            for jtd_id, attempt, answer in await self._queue.settle([document(s) for s in batch])
+        }
+        self._progress.settled()
+        for answer, number in Counter(answers.values()).items():
+            self._metrics.answers.labels(answer).inc(number)
+        locked = []
+        for settlement in batch:
+            answer = answers[settlement.jtd.id, settlement.jtd.attempt]
+            if answer == "locked":
+                locked.append(settlement)
+                continue
+            if answer != "applied":
+                log.warning("settle.not_applied", jtd_id=settlement.jtd.id, answer=answer)
+            settlement.settled()
+        if locked:
+            await asyncio.sleep(LOCKED_PAUSE if len(locked) == len(batch) else 0)
+            self._pending.extend(locked)
+
+    def _report(self, settlement: Settlement) -> None:
+        outcome = settlement.outcome
+        channel = settlement.jtd.channel_code
+        name = type(outcome).__name__.lower()
+        self._metrics.attempts.labels(channel, settlement.provider or "", name).inc()
+        self._metrics.seconds.labels(channel).observe(settlement.seconds)
+        log.info(
+            _EVENTS[type(outcome)],
+            jtd_id=settlement.jtd.id,
+            attempt=settlement.jtd.attempt,
+            channel=channel,
+            provider=settlement.provider,
+            code=getattr(outcome, "code", None),
+            ms=round(settlement.seconds * 1000, 1),
+        )
+
+
+def document(settlement: Settlement) -> dict[str, Json]:
+    """Return the result as jtd.settle_v1 reads it; texts from outside are cleaned and bounded."""
+    fields: dict[str, Json] = {
+        "id": str(settlement.jtd.id),
+        "attempt": settlement.jtd.attempt,
+        "outcome": type(settlement.outcome).__name__.lower(),
+        "provider": settlement.provider,
+    }
+    match settlement.outcome:
+        case Sent(result=result):
+            fields["provider_message_id"] = (
+                clean(result.provider_message_id) if result.provider_message_id else None
+            )
+            fields["response"] = clean_json(dict(result.response))
+            if result.delivery is not None:
+                fields["delivery"] = {"kind": result.delivery.kind, "row": dict(result.delivery.row)}
+        case Retry(code=code, reason=reason, delay=delay):
+            fields |= {"code": clean(code), "reason": clean(reason)}
+            fields["delay"] = delay.total_seconds() if delay else None
+        case Snooze(code=code, reason=reason, delay=delay):
+            fields |= {"code": clean(code), "reason": clean(reason), "delay": delay.total_seconds()}
+        case Failed(code=code, reason=reason):
+            fields |= {"code": clean(code), "reason": clean(reason)}
+        case Unknown(code=code, reason=reason, rule=rule):
+            fields |= {"code": clean(code), "reason": clean(reason), "rule": rule.value}
+        case Release():
+            pass
+        case _:
+            assert_never(settlement.outcome)
+    return fields
+
+
+def stopwatch() -> Callable[[], float]:
+    """Return a function that tells the seconds since now."""
+    begun = time.monotonic()
+    return lambda: time.monotonic() - begun

@@ -1,0 +1,173 @@
+"""A worker: its connections, its side tasks, its consumers, and how they end."""
+
+import asyncio
+import os
+import signal
+import socket
+from uuid import uuid4
+
+import structlog
+
+from jtd_worker.channels import any_outbox
+from jtd_worker.consumer import BATCH, Consumer
+from jtd_worker.database import Link
+from jtd_worker.errors import ConfigurationError
+from jtd_worker.executor import Executor, Outlet
+from jtd_worker.heartbeat import Heartbeat
+from jtd_worker.lease import Lease
+from jtd_worker.metrics import Metrics
+from jtd_worker.probe import Probe
+from jtd_worker.progress import Progress
+from jtd_worker.queue import Queue, QueueName
+from jtd_worker.scheduler import Scheduler
+from jtd_worker.settings import Configuration
+from jtd_worker.settler import Settler
+from jtd_worker.slots import Slots
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One process of `jtd-worker run`: four connections, one consumer per queue."""
+
+    def __init__(self, configuration: Configuration, *, until_idle: bool = False) -> None:
+        self._configuration = configuration
+        self._settings = configuration.settings
+        self._until_idle = until_idle
+        self._stopping = asyncio.Event()
+        self._consumers: list[Consumer] = []
+        dsn = self._settings.database_url.get_secret_value()
+        self._links = {
+            "lease": Link(dsn, "lease", self._wake_all),
+            "claim": Link(dsn, "claim"),
+            "settle": Link(dsn, "settle"),
+            "tick": Link(dsn, "tick"),
+        }
+        self.queue = Queue(
+            uuid4(),
+            claims=self._links["claim"],
+            settles=self._links["settle"],
+            ticks=self._links["tick"],
+            leases=self._links["lease"],
+        )
+
+    def stop(self) -> None:
+        """Claim no more, give back what has not started, let what runs end in its drain time."""
+        if not self._stopping.is_set():
+            log.info("worker.draining")
+        self._stopping.set()
+        self._wake_all()
+
+    async def run(self) -> None:
+        """Work until stopped, or with `until_idle` until nothing is left to do now.
+
+        Returns when everything claimed is recorded. Raises ConfigurationError when a channel is
+        unknown to the database, and ExceptionGroup when a side task died.
+        """
+        channels = list(self._configuration.providers)
+        lease = Lease(self._settings.lease_seconds)
+        heartbeat = Heartbeat(self.queue, self._links["lease"], lease, _name(), channels, self._wake)
+        progress, metrics = Progress(lease), Metrics()
+        settler = Settler(self.queue, progress, metrics)
+        outlets = {
+            channel: [Outlet(code=provider.name.code, adapter=provider.build()) for provider in providers]
+            for channel, providers in self._configuration.providers.items()
+        }
+        outbox = Outlet(code="outbox", adapter=any_outbox.Outbox())
+        executor = Executor(self.queue, settler, lease, outlets, outbox, self._stopping)
+        try:
+            names = await self._queues(channels)
+            await heartbeat.begin()
+            self._make_consumers(names, executor, outlets, progress, metrics)
+            scheduler = Scheduler(
+                self.queue,
+                self._consumers,
+                self._stopping,
+                progress,
+                metrics,
+                self.stop if self._until_idle else None,
+            )
+            log.info("worker.started", worker=self.queue.worker, channels=channels)
+            async with asyncio.TaskGroup() as group:
+                side = [group.create_task(heartbeat.run())]
+                if self._settings.http:
+                    probe = Probe(self._settings.http, progress, metrics, self.queue.status)
+                    side.append(group.create_task(probe.run()))
+                settling = group.create_task(settler.run())
+                drain = group.create_task(self._drain(executor))
+                async with asyncio.TaskGroup() as working:
+                    working.create_task(scheduler.run())
+                    for consumer in self._consumers:
+                        working.create_task(consumer.run())
+                settler.close()
+                await settling
+                for task in (*side, drain):
+                    task.cancel()
+            await heartbeat.end()
+            log.info("worker.stopped", worker=self.queue.worker)
+        finally:
+            for outlet in (outlet for pool in outlets.values() for outlet in pool):
+                await outlet.adapter.aclose()
+            for link in self._links.values():
+                await link.aclose()
+
+    async def _queues(self, channels: list[str]) -> list[QueueName]:
+        names = await self.queue.queues(channels)
+        unknown = set(channels) - {name.channel for name in names}
+        if unknown:
+            raise ConfigurationError(
+                f"JTD_PROVIDERS names channels unknown to the database: {', '.join(sorted(unknown))}; "
+                "insert them into n_jtd_channels, or run `jtd-worker migrate`"
+            )
+        return names
+
+    def _make_consumers(
+        self,
+        names: list[QueueName],
+        executor: Executor,
+        outlets: dict[str, list[Outlet]],
+        progress: Progress,
+        metrics: Metrics,
+    ) -> None:
+        slots = Slots(self._settings.slots)
+        for name in names:
+            in_database = all(outlet.adapter.capabilities.transactional for outlet in outlets[name.channel])
+            # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
+            own = Slots(2 * BATCH) if in_database else slots
+            self._consumers.append(
+                Consumer(name, self.queue, executor, own, self._stopping, progress, metrics)
+            )
+
+    async def _drain(self, executor: Executor) -> None:
+        """Once told to stop, give running sends their time, then end them."""
+        await self._stopping.wait()
+        self._wake_all()
+        await asyncio.sleep(self._settings.drain_seconds)
+        cut_off = executor.cancel_sends()
+        if cut_off:
+            log.warning("worker.drain_over", cut_off=cut_off)
+
+    def _wake(self, queue: str) -> None:
+        for consumer in self._consumers:
+            if consumer.name.name == queue:
+                consumer.wake()
+
+    def _wake_all(self) -> None:
+        for consumer in self._consumers:
+            consumer.wake()
+
+
+async def run_until_signalled(worker: Worker) -> None:
+    """Run `worker`; SIGTERM and SIGINT stop it gracefully."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        await worker.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,99 @@
+"""A proxy in front of Postgres that counts what the daemon asks, by reading the protocol."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+ASKS = frozenset(b"QE")
+"""Query and Execute: one statement each (PostgreSQL documentation, Message Formats)."""
+
+
+class Wire:
+    """Connections through a Unix socket of its own; every statement of the worker is also a commit."""
+
+    def __init__(self, dsn: str, folder: Path) -> None:
+        parts = conninfo_to_dict(dsn)
+        self._host, self._port = str(parts.get("host") or "localhost"), int(parts.get("port") or 5432)
+        self._folder = folder
+        self.dsn = make_conninfo(**{**parts, "host": str(folder), "port": "5432", "sslmode": "disable"})
+        self.statements = 0
+        self._is_cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Break all connections and refuse new ones, until `mend`."""
+        self._is_cut = True
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._is_cut = False
+
+    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        server = await asyncio.start_unix_server(self._connected, self._folder / ".s.PGSQL.5432")
+        ready.set()
+        async with server:
+            await stop.wait()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
+        if self._host.startswith("/"):
+            up = await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
+        else:
+            up = await asyncio.open_connection(self._host, self._port)
+        self._writers |= {writer, up[1]}
+        try:
+            await asyncio.gather(self._count(reader, up[1]), self._copy(up[0], writer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers -= {writer, up[1]}
+            writer.close()
+            up[1].close()
+
+    async def _count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kind = b""  # the startup message alone has no type
+        while True:
+            length = await reader.readexactly(4)
+            body = await reader.readexactly(int.from_bytes(length) - 4)
+            self.statements += kind in {bytes([ask]) for ask in ASKS}
+            writer.write(kind + length + body)
+            await writer.drain()
+            kind = await reader.readexactly(1)
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@contextmanager
+def wire(dsn: str) -> Iterator[Wire]:
+    """Proxy to `dsn` until the block ends."""
+    with TemporaryDirectory() as folder:
+        proxy = Wire(dsn, Path(folder))
+        ready, loop = threading.Event(), asyncio.new_event_loop()
+        stop = asyncio.Event()
+
+        async def serve() -> None:
+            await proxy.serve(ready, stop)
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield proxy
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(10)
+            loop.close()
