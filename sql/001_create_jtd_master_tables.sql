@@ -405,7 +405,11 @@ CREATE TABLE IF NOT EXISTS public.n_jtd (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by uuid,
-    updated_by uuid
+    updated_by uuid,
+    -- both reach the worker, and dates beyond these cannot be read by it
+    CONSTRAINT n_jtd_times_check CHECK (
+        created_at BETWEEN '0001-01-02 00:00+00' AND '9999-12-30 00:00+00'
+        AND expires_at BETWEEN '0001-01-02 00:00+00' AND '9999-12-30 00:00+00')
 ) WITH (
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.02,
@@ -452,12 +456,16 @@ CREATE TABLE IF NOT EXISTS public.n_jtd_history (
     new_value text,
     details jsonb,
     is_live boolean NOT NULL DEFAULT true,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    txid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint
 ) PARTITION BY RANGE (created_at);
 CREATE TABLE IF NOT EXISTS public.n_jtd_history_default PARTITION OF public.n_jtd_history DEFAULT;
 CREATE INDEX IF NOT EXISTS n_jtd_history_jtd_idx ON public.n_jtd_history (jtd_id, id);
+CREATE INDEX IF NOT EXISTS n_jtd_history_txid_idx ON public.n_jtd_history
+    USING brin (txid) WITH (pages_per_range = 32, autosummarize = on);
+COMMENT ON COLUMN public.n_jtd_history.txid IS 'The transaction that wrote it: what lies below the oldest running one is complete, and can be counted.';
 COMMENT ON TABLE public.n_jtd_history IS 'The audit trail: one row for each status change and each remark; append-only.';
-COMMENT ON COLUMN public.n_jtd_history.action IS 'created, imported, status_changed, deferred, receipt, late_result, possible_duplicate, duplicate_known, resolved, note.';
+COMMENT ON COLUMN public.n_jtd_history.action IS 'created, imported, status_changed, deleted, deferred, receipt, late_result, possible_duplicate, duplicate_known, resolved, note.';
 COMMENT ON COLUMN public.n_jtd_history.field_name IS 'Describes only; for remarks of services about a field.';
 COMMENT ON COLUMN public.n_jtd_history.old_value IS 'Describes only; see field_name.';
 COMMENT ON COLUMN public.n_jtd_history.new_value IS 'Describes only; see field_name.';
@@ -691,6 +699,22 @@ BEGIN
 END
 $$;
 
+-- One history row for each job that was deleted.
+CREATE OR REPLACE FUNCTION jtd.audit_delete() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO public.n_jtd_history (
+        jtd_id, tenant_id, channel_code, event_type_code, action, from_status_code,
+        performed_by_type, performed_by_name, is_live)
+    SELECT o.id, o.tenant_id, o.channel_code, o.event_type_code, 'deleted', o.status_code,
+        'system', session_user, o.is_live
+    FROM old_rows AS o;
+    RETURN NULL;
+END
+$$;
+
 -- A changed text is a new version; the old one is kept for rows that were rendered from it.
 CREATE OR REPLACE FUNCTION jtd.keep_template_version() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -715,6 +739,11 @@ CREATE OR REPLACE TRIGGER n_jtd_10_audit_update
     AFTER UPDATE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.audit_update();
+
+CREATE OR REPLACE TRIGGER n_jtd_10_audit_delete
+    AFTER DELETE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.audit_delete();
 
 CREATE OR REPLACE TRIGGER n_jtd_05_fill_transition
     BEFORE UPDATE OF status_code ON public.n_jtd
@@ -741,7 +770,7 @@ CREATE OR REPLACE TRIGGER n_jtd_templates_keep_version
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION jtd.actor(), jtd.fill_transition(), jtd.status_id(text, text),
-    jtd.is_valid_step(text, text, text), jtd.audit_insert(), jtd.audit_update(), jtd.keep_id(),
+    jtd.is_valid_step(text, text, text), jtd.audit_insert(), jtd.audit_update(), jtd.audit_delete(), jtd.keep_id(),
     jtd.keep_template_version()
     FROM PUBLIC;
 

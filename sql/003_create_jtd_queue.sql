@@ -90,6 +90,41 @@ CREATE TABLE IF NOT EXISTS jtd.discards (
 );
 COMMENT ON TABLE jtd.discards IS 'Messages that a claim did not turn into work, counted by reason.';
 
+CREATE TABLE IF NOT EXISTS jtd.counts (
+    tenant_id uuid NOT NULL,
+    channel_code text NOT NULL,
+    event_type_code text NOT NULL,
+    status_code text NOT NULL,
+    jobs bigint NOT NULL,
+    PRIMARY KEY (tenant_id, channel_code, event_type_code, status_code)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE jtd.counts IS 'Jobs by status, folded from the audit trail by the scheduler, a moment behind; channel_code is empty for jobs without one.';
+
+CREATE TABLE IF NOT EXISTS jtd.counted (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    below_txid bigint NOT NULL DEFAULT 0,
+    counted_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO jtd.counted DEFAULT VALUES ON CONFLICT DO NOTHING;
+COMMENT ON TABLE jtd.counted IS 'How far jtd.counts has got: every audit row of a transaction below below_txid is in it.';
+
+CREATE TABLE IF NOT EXISTS jtd.attention (
+    jtd_id uuid PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    channel_code text,
+    reason text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS attention_reason_idx ON jtd.attention (reason, since);
+COMMENT ON TABLE jtd.attention IS 'Jobs that a person should look at: failed at rest, of unknown outcome, bounced, blocked.';
+
+CREATE OR REPLACE VIEW jtd.durations WITH (security_invoker = true) AS
+SELECT h.jtd_id, h.to_status_code AS status_code, h.created_at AS since,
+    lead(h.created_at) OVER (PARTITION BY h.jtd_id ORDER BY h.id) - h.created_at AS lasted
+FROM public.n_jtd_history AS h
+WHERE h.action IN ('created', 'imported', 'status_changed');
+COMMENT ON VIEW jtd.durations IS 'How long each job was in each state; NULL for the state it is in. Shows what its reader may read.';
+
 -- The shape of one result inside the functions that settle; workers hand it over as JSON.
 DO $type$
 BEGIN

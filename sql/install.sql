@@ -29,11 +29,15 @@ SET LOCAL check_function_bodies = off;
 \ir functions/enqueue_row.sql
 \ir functions/explain.sql
 \ir functions/find_template.sql
+\ir functions/fold_counts.sql
 \ir functions/forget_deleted.sql
 \ir functions/forget_v1.sql
 \ir functions/gate.sql
 \ir functions/hand_off_v1.sql
 \ir functions/hasten.sql
+\ir functions/heed.sql
+\ir functions/heed_inserted.sql
+\ir functions/heed_updated.sql
 \ir functions/idle_v1.sql
 \ir functions/lane.sql
 \ir functions/leave_v1.sql

@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place. Statement triggers fire for zero rows too, and cost little then.
+-- Names give the order: 10 audit, 20 place, 30 heed. Statement triggers fire for zero rows too, and cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
     BEFORE INSERT ON public.n_jtd
@@ -19,6 +19,16 @@ CREATE OR REPLACE TRIGGER n_jtd_20_place_updated
     AFTER UPDATE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.place_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_30_heed_inserted
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.heed_inserted();
+
+CREATE OR REPLACE TRIGGER n_jtd_30_heed_updated
+    AFTER UPDATE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.heed_updated();
 
 CREATE OR REPLACE TRIGGER n_jtd_20_forget_deleted
     AFTER DELETE ON public.n_jtd

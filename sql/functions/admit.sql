@@ -1,32 +1,52 @@
 -- Admits ready jobs to the queues: each queue up to its target depth, tenants in turn, most urgent first.
--- Called by: jtd.tick_v1, by one worker at a time.  Locks: rows of n_jtd by id, SKIP LOCKED.
--- Returns how many jobs it admitted; afterwards jtd.windows names the tenants who still have ready jobs.
+-- Called by: jtd.tick_v1, by one worker at a time.  Locks: rows of n_jtd, SKIP LOCKED.
+-- Returns how many jobs it admitted. Afterwards jtd.windows names the tenants who still have ready jobs, and those
+-- who filled a queue to its target by themselves: what they add next goes the way of the list.
 CREATE OR REPLACE FUNCTION jtd.admit(p_limit integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     queue record;
+    is_full boolean;
     room integer;
+    taken integer;
     admitted integer := 0;
 BEGIN
-    DELETE FROM jtd.windows AS w
-    WHERE NOT EXISTS (SELECT FROM jtd.ready AS r
-        WHERE r.channel_code = w.channel_code AND r.lane = w.lane AND r.tenant_id = w.tenant_id);
     FOR queue IN
-        SELECT q.queue_name, q.channel_code, q.lane
+        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, c.is_paused
         FROM jtd.queues AS q
-        JOIN public.n_jtd_channels AS c ON c.code = q.channel_code AND NOT c.is_paused
-        WHERE EXISTS (SELECT FROM jtd.ready AS r WHERE r.channel_code = q.channel_code AND r.lane = q.lane)
+        JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
         ORDER BY q.queue_name
     LOOP
-        room := least(jtd.queue_room(queue.queue_name), p_limit);
-        IF room > 0 THEN
-            admitted := admitted + jtd.admit_queue(queue.queue_name, room);
+        EXECUTE format('SELECT EXISTS (SELECT FROM pgmq.%I OFFSET %s)', 'q_' || queue.queue_name, queue.target_depth)
+            INTO is_full;
+        IF NOT queue.is_paused
+            AND EXISTS (SELECT FROM jtd.ready AS r WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane)
+        THEN
+            room := least(jtd.queue_room(queue.queue_name), p_limit);
+            WHILE room > 0 LOOP  -- what the share of a small tenant leaves, the others take
+                taken := jtd.admit_queue(queue.queue_name, room);
+                EXIT WHEN taken = 0;
+                room := room - taken;
+                admitted := admitted + taken;
+            END LOOP;
+        END IF;
+        IF is_full THEN
+            EXECUTE format('INSERT INTO jtd.windows (channel_code, lane, tenant_id) SELECT DISTINCT $1, $2, j.tenant_id '
+                'FROM (SELECT m.message FROM pgmq.%I AS m ORDER BY m.msg_id DESC LIMIT 1000) AS m '
+                'JOIN public.n_jtd AS j ON j.id = jtd.message_id(m.message) ON CONFLICT DO NOTHING',
+                'q_' || queue.queue_name) USING queue.channel_code, queue.lane;
+        ELSE
+            DELETE FROM jtd.windows AS w
+            WHERE w.channel_code = queue.channel_code AND w.lane = queue.lane AND NOT EXISTS (
+                SELECT FROM jtd.ready AS r
+                WHERE r.channel_code = w.channel_code AND r.lane = w.lane AND r.tenant_id = w.tenant_id);
         END IF;
         INSERT INTO jtd.windows (channel_code, lane, tenant_id)
         SELECT queue.channel_code, queue.lane, t.tenant_id
-        FROM jtd.ready_tenants(queue.channel_code, queue.lane, '00000000-0000-0000-0000-000000000000', 10000) AS t
+        FROM jtd.ready_tenants(queue.channel_code, queue.lane, nobody, 10000) AS t
         ON CONFLICT DO NOTHING;
     END LOOP;
     RETURN admitted;

@@ -1,6 +1,6 @@
 -- Applies results to the jobs whose attempt they are; the fence keeps stale ones out.
--- Called by: jtd.settle_v1, jtd.reclaim.  Locks: the rows, by id, SKIP LOCKED.
--- Returns an answer per result; no results, no rows.
+-- Called by: jtd.settle_v1.  Locks: the rows, by id, SKIP LOCKED.
+-- Returns an answer per result; no results, no rows. A result beyond the bounds raises SQLSTATE 22001.
 CREATE OR REPLACE FUNCTION jtd.apply_results(p_worker uuid, p_results jsonb)
 RETURNS TABLE (id uuid, attempt integer, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -14,6 +14,14 @@ DECLARE
     spent record;
 BEGIN
     results := ARRAY(SELECT r FROM jsonb_populate_recordset(NULL::jtd.result, p_results) AS r);
+    IF EXISTS (
+        SELECT FROM unnest(results) AS r
+        WHERE length(r.provider_message_id) > 2000 OR pg_column_size(r.response) > 1000000
+            OR coalesce(r.outcome NOT IN ('sent', 'retry', 'snooze', 'failed', 'blocked', 'unknown', 'release'), true)
+    ) THEN
+        RAISE EXCEPTION 'the outcome is not known here, or what the provider said is too long'
+            USING ERRCODE = 'string_data_right_truncation';
+    END IF;
     held := ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (ARRAY(SELECT u.id FROM unnest(results) AS u))
         ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
@@ -53,6 +61,11 @@ BEGIN
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
     LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = o.event_type_code AND s.code = 'sent'
     WHERE j.id = r.id AND r.answer = 'applied' AND r.outcome = 'sent';
+    PERFORM jtd.remark(r.id, 'duplicate_known', 'an earlier attempt had been sent too', h.details)
+    FROM unnest(judged) AS r
+    JOIN public.n_jtd_history AS h
+        ON h.jtd_id = r.id AND h.action = 'late_result' AND h.details ->> 'outcome' = 'sent'
+    WHERE r.answer = 'applied' AND r.outcome = 'sent' AND r.attempt > 1;
 
     INSERT INTO public.n_inapp_notifications (
         tenant_id, user_id, title, body, notification_type, category, action_url, action_label, metadata,

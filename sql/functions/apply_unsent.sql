@@ -9,7 +9,7 @@ DECLARE
     failed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome IN ('retry', 'failed', 'unknown'));
     again uuid[] := ARRAY(
         SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
-        WHERE (r.outcome = 'retry' OR (r.outcome = 'unknown' AND r.rule <> 'hold'))
+        WHERE (r.outcome = 'retry' OR (r.outcome = 'unknown' AND r.rule IN ('idempotent_retry', 'resend')))
             AND j.retry_count < coalesce(j.max_retries, 0));
     released uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'release');
     snoozed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'snooze');
@@ -17,11 +17,12 @@ DECLARE
 BEGIN
     UPDATE public.n_jtd AS j
     SET error_code = CASE r.outcome WHEN 'unknown' THEN 'outcome_unknown' ELSE left(r.code, 100) END,
-        error_message = r.reason,
+        error_message = left(r.reason, 2000),
         provider_code = r.provider,
         provider_response = r.response,
         executed_at = coalesce(f.handed_off_at, j.executed_at),
-        execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
+        execution_result = jsonb_strip_nulls(jsonb_build_object(
+            'outcome', r.outcome, 'attempt', r.attempt, 'code', left(r.code, 100)))
     FROM unnest(p_results) AS r
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
     WHERE j.id = r.id AND r.outcome IN ('retry', 'failed', 'unknown', 'blocked');
@@ -34,7 +35,7 @@ BEGIN
     SET retry_count = j.retry_count + 1,
         last_retry_at = now(),
         next_retry_at = now() + make_interval(secs => greatest(
-            least(e.retry_delay_seconds * 2.0 ^ least(j.retry_count, 20), 21600) * (0.9 + 0.2 * random()),
+            least(least(e.retry_delay_seconds * 2.0 ^ least(j.retry_count, 20), 21600) * (0.9 + 0.2 * random()), 21600),
             r.delay))
     FROM unnest(p_results) AS r, public.n_jtd_event_types AS e
     WHERE j.id = r.id AND j.id = ANY (again) AND e.code = j.event_type_code;

@@ -1,6 +1,8 @@
 -- Reads a queue, and makes the jobs behind its messages the worker's: fenced, executing, in flight.
 -- Called by: every consumer.  Locks: the claimed rows, by id, SKIP LOCKED.
 -- Returns nothing when the queue is empty (the worker is then entered as a sleeper) or its channel paused.
+-- A job whose last worker was lost with it is claimed alone. One that takes no change (SQLSTATE 22, 23) keeps its
+-- message, hidden for an hour, with a note in its audit trail.
 --
 -- The message is a hint, the row is the truth. The read and the look at the rows are two statements on
 -- purpose: with one snapshot a row committed in between would look absent, and its message be thrown away.
@@ -20,8 +22,13 @@ DECLARE
     msg_ids bigint[];
     bodies jsonb[];
     ids uuid[];
+    wanted uuid[];
     held uuid[];
-    claimed integer;
+    lost uuid[];
+    taken uuid[] := '{}';
+    diverted boolean[] := '{}';
+    refused uuid[] := '{}';
+    refusals text[] := '{}';
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'jtd.claim_v1 needs READ COMMITTED, this transaction is %',
@@ -49,64 +56,97 @@ BEGIN
     DELETE FROM jtd.sleepers AS s WHERE s.queue_name = p_queue AND s.worker_id = p_worker;
 
     ids := ARRAY(SELECT jtd.message_id(b.body) FROM unnest(bodies) WITH ORDINALITY AS b (body, n) ORDER BY b.n);
-    held := ARRAY(
-        SELECT j.id
-        FROM public.n_jtd AS j
-        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
-        WHERE j.id = ANY (ids) AND j.status_code = 'queued' AND j.channel_code = queue.channel_code
-            AND jtd.lane(j.priority, s.is_urgent) = queue.lane
-        ORDER BY j.id
-        FOR NO KEY UPDATE OF j SKIP LOCKED);
+    wanted := ids;
+    LOOP
+        BEGIN  -- locks and writes in one block: a lock of the outer one would make a MultiXact of each row
+            SELECT coalesce(array_agg(l.id), '{}'), array_agg(l.id) FILTER (WHERE l.is_lost) INTO held, lost
+            FROM (
+                SELECT j.id, j.execution_result ->> 'code' = 'worker_lost' AS is_lost
+                FROM public.n_jtd AS j
+                LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+                WHERE j.id = ANY (wanted) AND j.status_code = 'queued' AND j.channel_code = queue.channel_code
+                    AND jtd.lane(j.priority, s.is_urgent) = queue.lane
+                ORDER BY j.id
+                FOR NO KEY UPDATE OF j SKIP LOCKED) AS l;
+            IF lost <> '{}' THEN
+                held := lost[1:1];
+            END IF;
 
-    RETURN QUERY
-    WITH passed AS MATERIALIZED (
-        SELECT g.id, g.reason IS NOT DISTINCT FROM 'test_mode' AS is_diverted
-        FROM jtd.gate(held) AS g WHERE g.verdict = 'send'
-    ), chosen AS MATERIALIZED (
-        SELECT p.id, p.is_diverted, t.id AS template_id, t.version, s.id AS status_id,
-            coalesce(j.locale, c.locale) AS locale
-        FROM passed AS p
-        JOIN public.n_jtd AS j ON j.id = p.id
-        LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = j.event_type_code AND s.code = 'executing'
-        LEFT JOIN public.n_jtd_tenant_config AS c ON c.tenant_id = j.tenant_id AND c.is_live = j.is_live AND c.is_active
-        LEFT JOIN LATERAL jtd.find_template(
-            j.template_id, j.template_version, j.template_key, j.tenant_id, j.source_type_code, j.channel_code,
-            j.is_live, coalesce(j.locale, c.locale)) AS t ON true
-    ), taken AS (
-        UPDATE public.n_jtd AS j
-        SET status_code = 'executing',
-            status_id = c.status_id,
-            previous_status_code = j.status_code,
-            status_changed_at = clock_timestamp(),
-            is_valid_transition = true,
-            transition_note = NULL,
-            attempt = j.attempt + 1,
-            template_id = coalesce(c.template_id, j.template_id),
-            template_version = c.version,
-            locale = c.locale,
-            updated_at = now()
-        FROM chosen AS c
-        WHERE j.id = c.id
-        RETURNING j.id, j.attempt, j.tenant_id, j.event_type_code, j.channel_code, j.source_type_code,
-            jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload) AS recipient,
-            j.recipient_name, j.payload, j.template_variables, j.metadata, c.template_id, c.version, j.template_key,
-            j.locale, j.created_at, c.is_diverted, j.retry_count, j.max_retries, j.expires_at
-    ), noted AS (
-        INSERT INTO jtd.inflight (jtd_id, attempt, worker_id, queue_name, msg_id)
-        SELECT t.id, t.attempt, p_worker, p_queue, m.msg_id
-        FROM taken AS t
-        JOIN (SELECT u.id, min(u.msg_id) AS msg_id FROM unnest(ids, msg_ids) AS u (id, msg_id) GROUP BY u.id) AS m
-            ON m.id = t.id
-    )
-    SELECT t.id, t.attempt, t.tenant_id, t.event_type_code::text, t.channel_code::text, t.source_type_code::text,
-        t.recipient, t.recipient_name::text, t.payload, t.template_variables, t.metadata, t.template_id, t.version,
-        t.template_key::text, t.locale::text, t.created_at, t.is_diverted, t.retry_count, t.max_retries, t.expires_at
-    FROM taken AS t;
-    GET DIAGNOSTICS claimed = ROW_COUNT;
+            WITH passed AS MATERIALIZED (
+                SELECT g.id, g.reason IS NOT DISTINCT FROM 'test_mode' AS is_diverted
+                FROM jtd.gate(held) AS g WHERE g.verdict = 'send'
+            ), chosen AS MATERIALIZED (
+                SELECT p.id, p.is_diverted, t.id AS template_id, t.version, s.id AS status_id,
+                    coalesce(j.locale, c.locale) AS locale
+                FROM passed AS p
+                JOIN public.n_jtd AS j ON j.id = p.id
+                JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code AND e.is_message
+                LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = e.code AND s.code = 'executing'
+                LEFT JOIN public.n_jtd_tenant_config AS c
+                    ON c.tenant_id = j.tenant_id AND c.is_live = j.is_live AND c.is_active
+                LEFT JOIN LATERAL jtd.find_template(
+                    j.template_id, j.template_version, j.template_key, j.tenant_id, j.source_type_code,
+                    j.channel_code, j.is_live, coalesce(j.locale, c.locale)) AS t ON true
+            ), begun AS (
+                UPDATE public.n_jtd AS j
+                SET status_code = 'executing',
+                    status_id = c.status_id,
+                    previous_status_code = j.status_code,
+                    status_changed_at = clock_timestamp(),
+                    is_valid_transition = true,
+                    transition_note = NULL,
+                    attempt = j.attempt + 1,
+                    template_id = coalesce(c.template_id, j.template_id),
+                    template_version = c.version,
+                    locale = c.locale,
+                    updated_at = now()
+                FROM chosen AS c
+                WHERE j.id = c.id
+                RETURNING j.id, j.attempt, c.is_diverted
+            ), noted AS (  -- an entry that is there already is of an attempt that ended by hand
+                INSERT INTO jtd.inflight AS f (jtd_id, attempt, worker_id, queue_name, msg_id)
+                SELECT b.id, b.attempt, p_worker, p_queue, m.msg_id
+                FROM begun AS b
+                JOIN (SELECT u.id, min(u.msg_id) AS msg_id FROM unnest(ids, msg_ids) AS u (id, msg_id)
+                    GROUP BY u.id) AS m ON m.id = b.id
+                ON CONFLICT (jtd_id) DO UPDATE
+                SET attempt = excluded.attempt, worker_id = excluded.worker_id, queue_name = excluded.queue_name,
+                    msg_id = excluded.msg_id, claimed_at = excluded.claimed_at, handed_off_at = NULL,
+                    unknown_rule = NULL
+            )
+            SELECT array_agg(b.id), array_agg(b.is_diverted) INTO taken, diverted FROM begun AS b;
+            EXIT;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            IF cardinality(held) > 1 THEN
+                wanted := held[1 : cardinality(held) / 2];
+            ELSIF cardinality(held) = 1 THEN
+                refused := refused || held;
+                refusals := refusals || SQLERRM;
+                wanted := ARRAY(SELECT u.id FROM unnest(ids) AS u (id) WHERE u.id <> ALL (refused));
+            ELSE
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
 
-    IF claimed < cardinality(msg_ids) THEN
+    IF coalesce(cardinality(taken), 0) < cardinality(msg_ids) THEN
         PERFORM jtd.dispose(p_worker, p_queue, msg_ids, bodies, ids, 10 * lease);
     END IF;
+    IF refused <> '{}' THEN
+        PERFORM jtd.remark(r.id, 'note', left('it cannot be claimed: ' || r.refusal, 500), NULL)
+        FROM unnest(refused, refusals) AS r (id, refusal);
+        PERFORM jtd.count_discard(p_queue, 'refused', cardinality(refused), refused[1]);
+        PERFORM pgmq.set_vt(p_queue, m.msg_id, 3600) FROM unnest(ids, msg_ids) AS m (id, msg_id)
+        WHERE m.id = ANY (refused);
+    END IF;
+    RETURN QUERY
+    SELECT j.id, j.attempt, j.tenant_id, j.event_type_code::text, j.channel_code::text, j.source_type_code::text,
+        jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload), j.recipient_name::text,
+        j.payload, j.template_variables, j.metadata, CASE WHEN j.template_version IS NOT NULL THEN j.template_id END,
+        j.template_version, j.template_key::text, j.locale::text, j.created_at, t.is_diverted, j.retry_count,
+        j.max_retries, j.expires_at
+    FROM unnest(taken, diverted) AS t (id, is_diverted)
+    JOIN public.n_jtd AS j ON j.id = t.id;
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.claim_v1(uuid, text, integer) FROM PUBLIC;

@@ -1,6 +1,7 @@
 -- Deals with messages of one read that were not claimed: each by what its row says.
 -- Called by: jtd.claim_v1.  Locks: their rows, by id, SKIP LOCKED.
--- A message is deleted only when its job is proved to be absent, settled, or listed elsewhere.
+-- A message is deleted only when its job is proved to be absent, settled, or listed elsewhere. What a dead worker
+-- holds is left to jtd.reclaim_dead, which waits until it is sure; an executing job that nobody holds is not.
 CREATE OR REPLACE FUNCTION jtd.dispose(
     p_worker uuid, p_queue text, p_msg_ids bigint[], p_bodies jsonb[], p_ids uuid[], p_vt integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
@@ -11,9 +12,9 @@ DECLARE
         SELECT DISTINCT u.id FROM unnest(p_ids) AS u (id)
         WHERE u.id IS NOT NULL
             AND NOT EXISTS (SELECT FROM jtd.inflight AS f
-                WHERE f.jtd_id = u.id AND f.worker_id = p_worker AND f.msg_id = ANY (p_msg_ids)));
+                WHERE f.jtd_id = u.id AND f.worker_id = p_worker AND f.queue_name = p_queue
+                    AND f.msg_id = ANY (p_msg_ids)));
     held uuid[];
-    waiting_to_queue uuid[];
     fate record;
 BEGIN
     held := ARRAY(
@@ -36,10 +37,10 @@ BEGIN
                 WHEN m.rank > 1 THEN 'duplicate'
                 WHEN NOT coalesce(e.is_message, true) THEN 'not_a_message'
                 WHEN j.status_code = 'queued' THEN CASE
-                    WHEN q.queue_name IS DISTINCT FROM p_queue THEN 'misplaced' ELSE 'stopped' END
+                    WHEN q.queue_name <> p_queue THEN 'misplaced' ELSE 'stopped' END
                 WHEN j.status_code IN ('created', 'pending', 'scheduled') THEN 'early'
                 WHEN j.status_code = 'executing' THEN CASE
-                    WHEN w.lease_until > clock_timestamp() THEN 'executing' ELSE 'worker_lost' END
+                    WHEN f.attempt = j.attempt THEN 'executing' ELSE 'worker_lost' END
                 ELSE 'settled'
             END AS fate
             FROM message AS m
@@ -49,10 +50,10 @@ BEGIN
             LEFT JOIN jtd.queues AS q
                 ON q.channel_code = j.channel_code AND q.lane = jtd.lane(j.priority, s.is_urgent)
             LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id
-            LEFT JOIN jtd.workers AS w ON w.id = f.worker_id
         ) AS d
         WHERE d.fate <> 'claimed'
         GROUP BY d.fate
+        ORDER BY d.fate  -- claims of one queue meet at its counters, and must take them in one order
     LOOP
         CASE fate.fate
         WHEN 'unusable' THEN
@@ -69,7 +70,7 @@ BEGIN
             PERFORM jtd.place(fate.ids);
             PERFORM jtd.discard(p_queue, fate.fate, fate.msg_ids, fate.last_id);
         WHEN 'stopped' THEN
-            -- what the gate lets through after all was locked a moment ago, and is read again soon
+            -- what the gate lets through after all was locked a moment ago or left for another claim
             PERFORM pgmq.set_vt(p_queue, m.msg_id, 0)
             FROM unnest(jtd.pass_gate(fate.ids)) AS p (id)
             JOIN unnest(p_ids, p_msg_ids) AS m (id, msg_id) ON m.id = p.id;

@@ -80,6 +80,7 @@ BEGIN
             ARRAY['user', 'vani', 'system', 'webhook']);
     END IF;
     NEW.recipient_contact := jtd.trimmed(NEW.recipient_contact);
+    NEW.expires_at := nullif(NEW.expires_at, 'infinity');
     NEW.max_retries := coalesce(NEW.max_retries, event.default_max_retries);
     NEW.status_changed_at := now();  -- tells the audit trail that the steps were taken here
     NEW.is_valid_transition := true;

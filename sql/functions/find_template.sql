@@ -13,6 +13,7 @@ AS $$
         SELECT t.id, coalesce(p_version, t.version) AS version
         FROM public.n_jtd_templates AS t
         WHERE p_id IS NOT NULL AND t.id = p_id AND (t.tenant_id IS NULL OR t.tenant_id = p_tenant)
+            AND (t.is_active OR p_version IS NOT NULL)  -- a retry renders what its first attempt rendered
         UNION ALL
         (SELECT t.id, t.version
         FROM public.n_jtd_templates AS t

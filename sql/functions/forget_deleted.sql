@@ -8,6 +8,7 @@ DECLARE
     ids uuid[] := ARRAY(SELECT o.id FROM old_rows AS o);
 BEGIN
     PERFORM jtd.unlist(ids);
+    DELETE FROM jtd.attention AS a WHERE a.jtd_id = ANY (ids);
     DELETE FROM jtd.inflight AS f WHERE f.jtd_id = ANY (ids);
     RETURN NULL;
 END

@@ -8,11 +8,20 @@ AS $$
 DECLARE
     due uuid[];
 BEGIN
-    PERFORM jtd.step(ids.to_step, 'pending') FROM (
-        SELECT array_agg(j.id) AS to_step FROM public.n_jtd AS j
+    UPDATE public.n_jtd AS j
+    SET priority = coalesce(j.priority, e.default_priority), max_retries = coalesce(j.max_retries, e.default_max_retries)
+    FROM public.n_jtd_event_types AS e
+    WHERE j.id = ANY (p_ids) AND e.code = j.event_type_code AND (j.priority IS NULL OR j.max_retries IS NULL);
+    PERFORM jtd.step(ARRAY(
+        SELECT j.id FROM public.n_jtd AS j
         WHERE j.id = ANY (p_ids) AND (j.status_code = 'created'
-            OR (j.status_code = 'scheduled' AND coalesce(greatest(j.scheduled_at, j.next_retry_at), now()) <= now()))
-    ) AS ids WHERE ids.to_step IS NOT NULL;
+            OR (j.status_code = 'scheduled' AND coalesce(greatest(j.scheduled_at, j.next_retry_at), now()) <= now()))),
+        'pending');
+    PERFORM jtd.place(ARRAY(
+        SELECT j.id FROM public.n_jtd AS j
+        WHERE j.id = ANY (p_ids) AND j.status_code IN ('pending', 'scheduled')
+            AND NOT EXISTS (SELECT FROM jtd.waiting AS w WHERE w.jtd_id = j.id)
+            AND NOT EXISTS (SELECT FROM jtd.ready AS r WHERE r.jtd_id = j.id)));
     due := ARRAY(
         SELECT j.id
         FROM public.n_jtd AS j

@@ -2,7 +2,7 @@
 -- Called by: `jtd-worker run --until-idle`.  Locks: nothing.
 -- Jobs that wait for a later time, and channels that are paused, do not count.
 CREATE OR REPLACE FUNCTION jtd.idle_v1(p_queues text[]) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jtd.readable_queues(p_queues) = '{}'

@@ -1,6 +1,7 @@
 -- Makes the partitions of the audit trail for this month and the three to come.
 -- Called by: jtd.tick_v1, sql/triggers.sql.  Locks: the audit trail, briefly, and only when one is missing.
--- A month that already has rows in the default partition stays there: nothing is ever refused for want of one.
+-- A month that already has rows in the default partition stays there: nothing is ever refused for want of one,
+-- and nobody is locked out for the sake of one that cannot be made.
 CREATE OR REPLACE FUNCTION jtd.make_partitions() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -14,12 +15,16 @@ BEGIN
             date_trunc('month', now() AT TIME ZONE 'UTC'),
             date_trunc('month', now() AT TIME ZONE 'UTC') + interval '3 months', interval '1 month') AS m (start)
         WHERE to_regclass('public.n_jtd_history_' || to_char(m.start, 'YYYY_MM')) IS NULL
+            AND NOT EXISTS (
+                SELECT FROM public.n_jtd_history_default AS h
+                WHERE h.created_at >= m.start AT TIME ZONE 'UTC'
+                    AND h.created_at < (m.start + interval '1 month') AT TIME ZONE 'UTC')
     LOOP
         BEGIN
             SET LOCAL lock_timeout = '1s';
             EXECUTE format('CREATE TABLE IF NOT EXISTS public.%I PARTITION OF public.n_jtd_history '
                 'FOR VALUES FROM (%L) TO (%L)', month.name,
-                month.start AT TIME ZONE 'UTC', month.stop AT TIME ZONE 'UTC');
+                to_char(month.start, 'YYYY-MM-DD 00:00+00'), to_char(month.stop, 'YYYY-MM-DD 00:00+00'));
         EXCEPTION WHEN check_violation OR lock_not_available OR insufficient_privilege THEN
             NULL;  -- the default partition takes its rows
         END;

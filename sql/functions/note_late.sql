@@ -1,6 +1,7 @@
 -- Keeps results that came too late to change their job: the only proof of a send must not be lost.
 -- Called by: jtd.apply_results.  Locks: nothing; the caller holds the rows.
--- The late proof of a send resolves an unknown outcome of the same attempt; any other is a remark.
+-- The late proof of a send settles the job while no newer attempt has begun; any other is a remark. A delivery that
+-- was to be written here has not taken place, and proves nothing.
 CREATE OR REPLACE FUNCTION jtd.note_late(p_results jtd.result[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -8,21 +9,28 @@ AS $$
 DECLARE
     resolved uuid[] := ARRAY(
         SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
-        WHERE r.outcome = 'sent' AND r.attempt = j.attempt
-            AND j.status_code = 'failed' AND j.error_code = 'outcome_unknown');
+        WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt = j.attempt
+            AND (j.status_code IN ('pending', 'queued')
+                OR (j.status_code = 'failed' AND j.error_code = 'outcome_unknown')));
 BEGIN
     PERFORM jtd.remark(r.id,
-        CASE WHEN r.outcome = 'sent' AND r.attempt < j.attempt AND j.provider_message_id IS NOT NULL
+        CASE WHEN r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt < j.attempt
+                AND j.status_code IN ('sent', 'delivered', 'read', 'viewed', 'signed', 'rejected', 'bounced')
             THEN 'duplicate_known' ELSE 'late_result' END,
-        r.reason,
-        jsonb_strip_nulls(jsonb_build_object('attempt', r.attempt, 'outcome', r.outcome, 'provider', r.provider,
-            'provider_message_id', r.provider_message_id)))
+        left(r.reason, 2000),
+        jsonb_strip_nulls(jsonb_build_object('attempt', r.attempt,
+            'outcome', CASE WHEN r.delivery IS NULL THEN r.outcome ELSE 'not_written' END,
+            'provider', r.provider, 'provider_message_id', r.provider_message_id)))
     FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
     WHERE r.outcome <> 'release';
 
+    PERFORM jtd.step(ARRAY(
+        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (resolved) AND j.status_code = 'queued'),
+        'pending', 'late_result');
     UPDATE public.n_jtd AS j
     SET error_code = NULL, error_message = NULL, provider_code = r.provider,
         provider_message_id = r.provider_message_id, provider_response = r.response,
+        executed_at = coalesce(j.executed_at, now()), next_retry_at = NULL,
         execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
     FROM unnest(p_results) AS r
     WHERE j.id = r.id AND j.id = ANY (resolved);

@@ -1,24 +1,26 @@
 -- Carries out the verdicts of jtd.gate that stop a job, and returns the jobs that may go on.
--- Called by: jtd.dispose, jtd.admit.  Locks: nothing; the caller holds the rows.
+-- Called by: jtd.dispose, jtd.hasten, jtd.admit_queue.  Locks: nothing; the caller holds the rows.
 -- A paused channel defers nothing here: its reader and its admission stand still instead.
 CREATE OR REPLACE FUNCTION jtd.pass_gate(p_ids uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    passed uuid[];
-    stopped record;
+    passed uuid[] := '{}';
+    judged record;
 BEGIN
-    passed := ARRAY(SELECT g.id FROM jtd.gate(p_ids) AS g WHERE g.verdict = 'send');
-    FOR stopped IN
-        SELECT g.verdict, g.reason, array_agg(g.id) AS ids
+    FOR judged IN  -- asked once: a switch that is thrown meanwhile must not stop what has passed
+        SELECT g.verdict, CASE WHEN g.verdict <> 'send' THEN g.reason END AS reason, array_agg(g.id) AS ids
         FROM jtd.gate(p_ids) AS g
-        WHERE g.verdict IN ('block', 'expire')
-        GROUP BY g.verdict, g.reason
+        GROUP BY 1, 2
     LOOP
-        UPDATE public.n_jtd AS j SET error_code = stopped.reason WHERE j.id = ANY (stopped.ids);
-        PERFORM jtd.step(
-            stopped.ids, CASE stopped.verdict WHEN 'expire' THEN 'expired' ELSE 'cancelled' END, stopped.reason);
+        IF judged.verdict = 'send' THEN
+            passed := judged.ids;
+        ELSIF judged.verdict IN ('block', 'expire') THEN
+            UPDATE public.n_jtd AS j SET error_code = judged.reason WHERE j.id = ANY (judged.ids);
+            PERFORM jtd.step(
+                judged.ids, CASE judged.verdict WHEN 'expire' THEN 'expired' ELSE 'cancelled' END, judged.reason);
+        END IF;
     END LOOP;
     RETURN passed;
 END

@@ -1,7 +1,8 @@
 -- Those of the queues in which a message can be read now, and whose channel is not paused.
--- Called by: jtd.tick_v1, jtd.idle_v1.  Locks: nothing.  None readable, an empty array.
+-- Called by: jtd.tick_v1, jtd.idle_v1.  Locks: nothing.  STABLE, so that jtd.idle_v1 sees queues and the jobs in
+-- flight at one moment.  None readable, an empty array.
 CREATE OR REPLACE FUNCTION jtd.readable_queues(p_queues text[]) RETURNS text[]
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -1,5 +1,5 @@
 -- Takes back executing jobs that no live worker holds.
--- Called by: jtd.tick_v1, jtd.dispose.  Locks: their rows, by id, SKIP LOCKED.
+-- Called by: jtd.reclaim_dead, jtd.dispose, jtd.forget_v1.  Locks: their rows, by id, SKIP LOCKED.
 -- Without a hand-off on record the message has not left, and the job is queued again, no attempt used; with
 -- one, the rule recorded with it decides. An executing job that nothing is known of is held.
 CREATE OR REPLACE FUNCTION jtd.reclaim(p_ids uuid[]) RETURNS integer
@@ -7,11 +7,14 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    -- first the rows, then their hand-offs: one that is being put on record now would else be missed
+    held uuid[] := ARRAY(
+        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (p_ids) ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
     spent record;
     reclaimed integer;
 BEGIN
     SELECT count(*) FILTER (WHERE a.answer = 'applied') INTO reclaimed
-    FROM jtd.apply_results(NULL, (
+    FROM jtd.settle_v1(NULL, (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'id', j.id,
             'attempt', j.attempt,
@@ -22,14 +25,15 @@ BEGIN
         )), '[]')
         FROM public.n_jtd AS j
         LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id AND f.attempt = j.attempt
-        WHERE j.id = ANY (p_ids) AND j.status_code = 'executing'
+        WHERE j.id = ANY (held) AND j.status_code = 'executing'
     )) AS a;
-    -- a job that left executing by another hand, e.g. cancelled, needs its message no more
+    -- a job that left executing by another hand, e.g. cancelled, or was deleted, needs its message no more
     FOR spent IN
         WITH ended AS (
             DELETE FROM jtd.inflight AS f
-            USING public.n_jtd AS j
-            WHERE f.jtd_id = ANY (p_ids) AND j.id = f.jtd_id AND j.status_code <> 'executing'
+            WHERE f.jtd_id = ANY (p_ids) AND NOT EXISTS (
+                SELECT FROM public.n_jtd AS j
+                WHERE j.id = f.jtd_id AND (j.status_code = 'executing' OR j.id <> ALL (held)))
             RETURNING f.queue_name, f.msg_id
         )
         SELECT e.queue_name, array_agg(e.msg_id) AS msg_ids FROM ended AS e GROUP BY e.queue_name

@@ -10,18 +10,29 @@ DECLARE
     lost uuid[];
     reclaimed integer := 0;
 BEGIN
+    IF NOT EXISTS (
+        SELECT FROM jtd.workers AS me
+        WHERE me.id = p_worker AND me.lease_until > clock_timestamp()
+            AND greatest(pg_postmaster_start_time(), me.started_at) < clock_timestamp()
+                - make_interval(secs => (SELECT max(w.lease_seconds) FROM jtd.workers AS w)))
+    THEN
+        RETURN 0;
+    END IF;
     lost := ARRAY(
         SELECT f.jtd_id
         FROM jtd.inflight AS f
         LEFT JOIN jtd.workers AS w ON w.id = f.worker_id
-        JOIN jtd.workers AS me ON me.id = p_worker
         WHERE coalesce(w.lease_until, '-infinity') < clock_timestamp()
-            AND greatest(pg_postmaster_start_time(), me.started_at)
-                < clock_timestamp() - make_interval(secs => coalesce(w.lease_seconds, me.lease_seconds))
         ORDER BY f.jtd_id
         LIMIT p_limit);
     IF lost <> '{}' THEN
-        reclaimed := jtd.reclaim(lost);
+        PERFORM FROM public.n_jtd AS j WHERE j.id = ANY (lost) ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED;
+        -- with the rows held nothing is handed off; a worker that came back meanwhile keeps what it has
+        reclaimed := jtd.reclaim(ARRAY(
+            SELECT f.jtd_id
+            FROM jtd.inflight AS f
+            LEFT JOIN jtd.workers AS w ON w.id = f.worker_id
+            WHERE f.jtd_id = ANY (lost) AND coalesce(w.lease_until, '-infinity') < clock_timestamp()));
     END IF;
     DELETE FROM jtd.workers AS w
     WHERE w.lease_until < clock_timestamp() - interval '1 minute'

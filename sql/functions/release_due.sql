@@ -1,25 +1,42 @@
 -- Places waiting jobs whose time has come; scheduled ones take their step to pending.
--- Called by: jtd.tick_v1.  Locks: rows of n_jtd by id, SKIP LOCKED.  Returns how many it looked at.
+-- Called by: jtd.tick_v1.  Locks: rows of n_jtd as they come due, SKIP LOCKED.  Returns how many it placed.
+-- Jobs that somebody holds are passed over, however many. One that takes no change (SQLSTATE 22, 23) waits another
+-- hour, with a note in its audit trail.
 CREATE OR REPLACE FUNCTION jtd.release_due(p_limit integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    due uuid[] := ARRAY(SELECT w.jtd_id FROM jtd.waiting AS w WHERE w.due <= now() ORDER BY w.due LIMIT p_limit);
     held uuid[];
 BEGIN
-    IF due = '{}' THEN
-        RETURN 0;
-    END IF;
     held := ARRAY(
-        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (due) ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
-    PERFORM jtd.unlist(held || ARRAY(
-        SELECT d.id FROM unnest(due) AS d (id) WHERE NOT EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = d.id)));
-    PERFORM jtd.step(ARRAY(
-        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'scheduled'), 'pending');
-    PERFORM jtd.place(ARRAY(
-        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
-    RETURN cardinality(due);
+        SELECT j.id
+        FROM (
+            SELECT w.jtd_id FROM jtd.waiting AS w WHERE w.due <= now() ORDER BY w.due LIMIT p_limit + 50000) AS d
+        CROSS JOIN LATERAL (
+            SELECT j.id FROM public.n_jtd AS j WHERE j.id = d.jtd_id FOR NO KEY UPDATE SKIP LOCKED) AS j
+        LIMIT p_limit);
+    IF held <> '{}' THEN
+        PERFORM jtd.unlist(held);
+        PERFORM jtd.step(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'scheduled'), 'pending');
+        PERFORM jtd.place(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
+    END IF;
+    IF cardinality(held) < p_limit THEN  -- what is left is locked, or names no job
+        DELETE FROM jtd.waiting AS w
+        WHERE w.due <= now() AND NOT EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = w.jtd_id);
+    END IF;
+    RETURN cardinality(held);
+EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    IF cardinality(held) > 1 THEN
+        RETURN jtd.release_due(cardinality(held) / 2);
+    ELSIF cardinality(held) = 1 IS NOT TRUE THEN
+        RAISE;
+    END IF;
+    PERFORM jtd.remark(held[1], 'note', left('it cannot be released: ' || SQLERRM, 500), NULL);
+    UPDATE jtd.waiting AS w SET due = now() + interval '1 hour', reason = 'refused' WHERE w.jtd_id = held[1];
+    RETURN 1;
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.release_due(integer) FROM PUBLIC;

@@ -1,7 +1,7 @@
 -- What an operator looks at first, as one document; also read for /metrics.
 -- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
 -- {"queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
---  "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
+--  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
 CREATE OR REPLACE FUNCTION jtd.status_v1() RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -44,6 +44,12 @@ BEGIN
         'waiting', (SELECT coalesce(jsonb_object_agg(w.reason, w.n), '{}') FROM (
             SELECT x.reason, count(*) AS n FROM (SELECT y.reason FROM jtd.waiting AS y LIMIT most) AS x
             GROUP BY x.reason) AS w),
+        'jobs', (SELECT coalesce(jsonb_object_agg(c.status_code, c.n), '{}') FROM (
+            SELECT x.status_code, sum(x.jobs) AS n FROM jtd.counts AS x
+            GROUP BY x.status_code HAVING sum(x.jobs) <> 0) AS c),
+        'attention', (SELECT coalesce(jsonb_object_agg(a.reason, a.n), '{}') FROM (
+            SELECT x.reason, count(*) AS n FROM (SELECT y.reason FROM jtd.attention AS y LIMIT most) AS x
+            GROUP BY x.reason) AS a),
         'in_flight', (SELECT count(*) FROM jtd.inflight),
         'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
         'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(

@@ -19,6 +19,7 @@ BEGIN
         reclaimed := jtd.reclaim_dead(p_worker, batch);
         due := jtd.release_due(batch);
         admitted := jtd.admit(batch);
+        PERFORM jtd.fold_counts();
     END IF;
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed,
