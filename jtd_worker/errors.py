@@ -1,6 +1,7 @@
 """The errors that a caller can act on.
 
 JtdError
+├── CommandError            a command cannot be done as asked (session.py)
 ├── ConfigurationError      a setting is missing, unknown or contradicts another
 ├── DatabaseRefusedError    the database is not one this release can work on
 │   └── MigrationError      migrate stopped; nothing was changed

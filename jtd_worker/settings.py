@@ -31,7 +31,8 @@ class Settings(BaseSettings):
         32,
         ge=1,
         le=1000,
-        description="Most sends at one time in this process; bounds what a crash can leave unknown.",
+        description="Most sends at one time in this process, shared equally by the channels that leave the house; "
+        "bounds what a crash can leave unknown.",
     )
     lease_seconds: int = Field(
         8,
@@ -124,6 +125,8 @@ def _names(text: str | None) -> tuple[ProviderName, ...]:
 def _mistakes(prefix: str, error: ValidationError) -> list[str]:
     lines = []
     for mistake in error.errors(include_url=False, include_input=False, include_context=False):
+        if mistake["type"] == "default_factory_not_called":  # only follows from another mistake
+            continue
         name = (
             prefix + "_".join(str(part) for part in mistake["loc"][:1]).upper()
             if mistake["loc"]

@@ -1,0 +1,5 @@
+"""`python -m jtd_worker` is `jtd-worker`."""
+
+from jtd_worker.cli import main
+
+main()

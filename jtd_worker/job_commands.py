@@ -1,0 +1,159 @@
+"""Commands about one job: show, enqueue, cancel, retry."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias
+from uuid import UUID
+
+import typer
+from psycopg.types.json import Jsonb
+
+from jtd_worker import life
+from jtd_worker.console import note, write, write_json
+from jtd_worker.options import Actor, AsJson, Dsn, actor
+from jtd_worker.session import CommandError, session
+
+app = typer.Typer(rich_markup_mode=None)
+
+Id: TypeAlias = Annotated[UUID, typer.Argument(metavar="ID", help="The id of the job, a UUID.")]
+
+CANCEL: Final = {
+    "cancelled": "cancelled; nothing of it will be sent",
+    "too_late": "not cancelled: it was handed to its provider, or its flow allows no such step any more; "
+    "jtd-worker show {id} tells what became of it",
+    "final": "not cancelled: it has ended already; jtd-worker show {id} tells how",
+    "absent": "not cancelled: there is no job {id} in this database; look at the id and the database",
+}
+"""What each answer of jtd.cancel means; the first alone changed anything."""
+RETRY: Final = {
+    "pending": "it gets one more attempt at once; jtd-worker show {id} tells how it goes",
+    "unknown": "not retried: nobody knows whether it was sent. Ask the provider; if it was not, or twice is "
+    "better than never, run this again with --resend",
+    "not_failed": "not retried: only a failed job can be; jtd-worker show {id} tells what it is doing",
+    "absent": "not retried: there is no job {id} in this database; look at the id and the database",
+}
+"""What each answer of jtd.retry means; the first alone changed anything."""
+
+
+@app.command()
+def show(jtd_id: Id, dsn: Dsn, as_json: AsJson = False) -> None:
+    """Tell the whole life of a job, why it waits, and what happens next."""
+    with session(dsn, "show") as conn:
+        document, now = conn.execute("SELECT jtd.show_v1(%s), clock_timestamp()", [jtd_id]).fetchall()[0]
+    if document is None:
+        raise CommandError(f"there is no job {jtd_id} in this database; look at the id and the database")
+    document = life.public(document)
+    if as_json:
+        write_json(document)
+    else:
+        write(*life.tell(document, now))
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object; the message of a mistake does not quote the text, which may be private."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"is not JSON: {error.msg} at character {error.pos}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter('must be a JSON object, e.g. {"name": "Jo"}')
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise typer.BadParameter(f"is not JSON: there is no {name} in JSON")
+
+
+def _time(text: str) -> datetime:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("is not an ISO 8601 time, e.g. 2030-01-31T09:00:00+05:30") from None
+    if value.tzinfo is None:
+        raise typer.BadParameter("has no offset from UTC: end it with Z or e.g. +05:30")
+    return value
+
+
+Json: TypeAlias = Annotated[dict[str, Any] | None, typer.Option(parser=_object, metavar="JSON")]
+
+
+@app.command()
+def enqueue(
+    dsn: Dsn,
+    tenant: Annotated[UUID, typer.Option(help="The tenant's id.")],
+    event_type: Annotated[str, typer.Option(help="A code of n_jtd_event_types, e.g. notification.")],
+    source_type: Annotated[str, typer.Option(help="A code of n_jtd_source_types, e.g. payment_due.")],
+    channel: Annotated[str | None, typer.Option(show_default="the source type's first")] = None,
+    to: Annotated[str | None, typer.Option(help="The address on the channel.")] = None,
+    name: Annotated[str | None, typer.Option(help="The recipient's name.")] = None,
+    payload: Json = None,
+    template: Annotated[str | None, typer.Option(help="A template's key.")] = None,
+    variables: Json = None,
+    at: Annotated[
+        datetime | None, typer.Option(parser=_time, metavar="TIME", help="Not before, ISO 8601 with offset.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(min=1, max=10, help="10 is the most urgent.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same again makes no second job.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="A test row: it goes to the outbox.")] = False,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enqueue a job and print its id."""
+    arguments = {
+        "tenant_id": tenant, "event_type": event_type, "source_type": source_type, "channel": channel,
+        "recipient": to, "recipient_name": name, "payload": Jsonb(payload or {}), "template_key": template,
+        "template_variables": Jsonb(variables or {}), "scheduled_at": at, "priority": priority,
+        "idempotency_key": key, "is_live": not test,
+    }  # fmt: skip
+    named = ", ".join(f"{argument} => %({argument})s" for argument in arguments)
+    with session(dsn, "enqueue", actor=actor(as_)) as conn:
+        query = f"SELECT id, created FROM jtd.enqueue({named})"  # noqa: S608 - our own argument names
+        jtd_id, created = conn.execute(query.encode(), arguments).fetchall()[0]
+    if as_json:
+        write_json({"id": jtd_id, "created": created})
+    else:
+        print(jtd_id)
+        note("created" if created else "not created: this job has the same idempotency key and content")
+
+
+@app.command()
+def cancel(
+    jtd_id: Id,
+    dsn: Dsn,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit trail.")] = None,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job that has not been handed to a provider."""
+    with session(dsn, "cancel", actor=actor(as_)) as conn:
+        answer = conn.execute("SELECT jtd.cancel(%s, %s)", [jtd_id, reason]).fetchall()[0][0]
+    _answer(jtd_id, answer, CANCEL, as_json)
+
+
+@app.command()
+def retry(
+    jtd_id: Id,
+    dsn: Dsn,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="Send it again although it may have been sent.")
+    ] = False,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a failed job one more attempt, at once."""
+    with session(dsn, "retry", actor=actor(as_)) as conn:
+        answer = conn.execute("SELECT jtd.retry(%s, %s)", [jtd_id, resend]).fetchall()[0][0]
+    _answer(jtd_id, answer, RETRY, as_json)
+
+
+def _answer(jtd_id: UUID, answer: str, sentences: dict[str, str], as_json: bool) -> None:
+    """Print an answer; all but the first of `sentences` end the command with 1."""
+    sentence = sentences[answer].format(id=jtd_id)
+    if as_json:
+        write_json({"id": jtd_id, "answer": answer, "sentence": sentence})
+    else:
+        write(sentence)
+    if answer != next(iter(sentences)):
+        raise typer.Exit(1)

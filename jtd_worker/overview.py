@@ -1,0 +1,84 @@
+"""What an operator looks at first, told from the document of `jtd.status_v1`."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from rich.console import RenderableType
+
+from jtd_worker.console import moment, span, table
+
+_MOST: Final = 100_000
+"""Where jtd.status_v1 stops counting."""
+
+
+def tell(status: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield the queues, what waits and runs, the workers, and what stands in the way of work."""
+    yield table(
+        ("queue", "channel", "lane", "queued", "ready", "oldest", "state"),
+        [
+            (
+                q["queue"],
+                q["channel"],
+                q["lane"],
+                _count(q["messages"]),
+                _count(q["ready"]),
+                _age(q),
+                _state(q),
+            )
+            for q in status["queues"]
+        ],
+    )
+    yield table(("", ""), list(_counts(status)))
+    if status["workers"]:
+        yield table(
+            ("worker", "state", "started (UTC)", "channels"),
+            [
+                (w["name"], _alive(w), moment(w["started_at"]), ", ".join(w["channels"]))
+                for w in status["workers"]
+            ],
+        )
+    else:
+        yield "No worker is running: start one with jtd-worker run."
+    yield from _warnings(status)
+
+
+def _counts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for reason, number in sorted(status["waiting"].items()):
+        yield f"waiting: {reason}", _count(number)
+    if not status["waiting"]:
+        yield "waiting", "0"
+    yield "in flight", _count(status["in_flight"])
+    for reason, number in sorted(status["attention"].items()):
+        yield f"needs attention: {reason}", _count(number)
+    yield "dead letters", _count(status["dead_letters"])
+
+
+def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
+    if status["unserved"]:
+        yield (
+            f"Channels with work that no running worker serves: {', '.join(status['unserved'])}. "
+            "Add them to JTD_PROVIDERS of a worker."
+        )
+    if paused := sorted({q["channel"] for q in status["queues"] if q["is_paused"]}):
+        yield f"Paused channels: {', '.join(paused)}. jtd-worker resume CHANNEL lets them go on."
+    if status["dead_letters"]:
+        yield "There are dead letters: jtd-worker dlq list tells which and why."
+
+
+def _count(number: int) -> str:
+    return f"{number}" if number < _MOST else f"{_MOST} or more"
+
+
+def _age(queue: Mapping[str, Any]) -> str:
+    return span(timedelta(seconds=queue["oldest_seconds"])) if queue["oldest_seconds"] else ""
+
+
+def _state(queue: Mapping[str, Any]) -> str:
+    if not queue["is_paused"]:
+        return ""
+    return f"paused: {queue['pause_reason']}" if queue["pause_reason"] else "paused"
+
+
+def _alive(worker: Mapping[str, Any]) -> str:
+    return "alive" if worker["is_alive"] else "dead: its lease is over"
