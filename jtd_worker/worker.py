@@ -129,11 +129,16 @@ class Worker:
         progress: Progress,
         metrics: Metrics,
     ) -> None:
-        slots = Slots(self._settings.slots)
+        outbound = [
+            channel
+            for channel, pool in outlets.items()
+            if not all(outlet.adapter.capabilities.transactional for outlet in pool)
+        ]
+        # each channel has its share, so that a provider that hangs holds up its own channel alone
+        share = {channel: Slots(max(1, self._settings.slots // len(outbound))) for channel in outbound}
         for name in names:
-            in_database = all(outlet.adapter.capabilities.transactional for outlet in outlets[name.channel])
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
-            own = Slots(2 * BATCH) if in_database else slots
+            own = share.get(name.channel) or Slots(2 * BATCH)
             self._consumers.append(
                 Consumer(name, self.queue, executor, own, self._stopping, progress, metrics)
             )

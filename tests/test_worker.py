@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.daemon import eventually, run_until_idle, running
-from tests.http_server import Request, Steps, ThreadedHttpServer, answer
+from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import TENANT, history, insert_jtd, insert_many, one, places, row
 from tests.smtp_server import DROP, GARBAGE, HANG, SmtpServer, on
 from tests.wire import wire
@@ -105,6 +105,38 @@ def test_a_mail_server_that_misbehaves_gives_the_right_state(
     assert "john@example.com" not in found["error_message"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "status", "code", "attempts_used"),
+    [
+        (answer(400, b"no such tenant"), "failed", "http_400", 0),
+        (answer(500), "pending", "http_500", 1),
+        (answer(503, headers={"retry-after": "7"}), "pending", "http_503", 1),
+        (answer(429, headers={"retry-after": "7"}), "pending", None, 0),
+        (answer(401), "pending", None, 0),
+        ([b"this is no HTTP\r\n\r\n", Step.CLOSE], "failed", "outcome_unknown", 0),
+        ([Step.RESET], "failed", "outcome_unknown", 0),
+    ],
+)
+def test_an_http_server_that_misbehaves_gives_the_right_state(
+    dsn: str,
+    db: psycopg.Connection,
+    tmp_path: Path,
+    steps: Steps,
+    status: str,
+    code: str | None,
+    attempts_used: int,
+) -> None:
+    jtd = insert_jtd(db)
+    with ThreadedHttpServer(steps) as server:
+        run_until_idle(dsn, "email:webhook", tmp_path, **webhook(server, "hold"))
+    found = row(db, jtd)
+    assert (found["status_code"], found["error_code"]) == (status, code)
+    assert found["retry_count"] == attempts_used
+    place, sentence = db.execute("SELECT place, sentence FROM jtd.explain(%s)", [jtd]).fetchone() or ("", "")
+    assert place == ("waiting" if status == "pending" else "final")
+    assert code is None or code in sentence
+
+
 def test_a_retry_comes_on_time_and_clears_the_error(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
     db.execute("UPDATE n_jtd_event_types SET retry_delay_seconds = 1")
     with (
@@ -186,6 +218,36 @@ def test_sigterm_lets_running_sends_end_and_gives_back_the_rest(
     assert one(db, "SELECT count(*) FROM jtd.workers") == 0
 
 
+def test_ctrl_c_stops_it_as_sigterm_does(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    with running(dsn, "email:outbox", tmp_path) as daemon:
+        insert_many(db, 5)
+        eventually(lambda: places(db) == {"sent": 5})
+        daemon.signal(signal.SIGINT)
+        assert daemon.wait() == 0
+        assert daemon.lines("worker.stopped")
+
+
+def test_a_lost_notification_costs_a_tick_and_no_job(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    with running(dsn, "email:outbox", tmp_path):
+        eventually(lambda: one(db, "SELECT count(*) FROM jtd.sleepers") == 2)
+        db.execute("DELETE FROM jtd.sleepers")  # so the trigger sees nobody to notify
+        jtd = insert_jtd(db)
+        eventually(lambda: row(db, jtd)["status_code"] == "sent")
+
+
+def test_a_row_that_somebody_holds_delays_that_row_only(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    jtds = insert_many(db, 20)
+    with psycopg.connect(dsn) as holder, running(dsn, "email:outbox", tmp_path):
+        holder.execute("SELECT FROM n_jtd WHERE id = %s FOR UPDATE", [jtds[7]])
+        eventually(lambda: places(db) == {"sent": 19, "queued": 1})
+        holder.commit()
+        eventually(lambda: places(db) == {"sent": 20})
+
+
 def test_a_killed_worker_loses_nothing(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
     insert_many(db, 10)
     hangs = on("dot", HANG)
@@ -200,6 +262,25 @@ def test_a_killed_worker_loses_nothing(dsn: str, db: psycopg.Connection, tmp_pat
     # four may have left, and are sent again in their time, on record; the others went out once
     assert places(db) == {"sent": 6, "waiting": 4}
     assert one(db, "SELECT count(*) FROM n_jtd_history WHERE action = 'possible_duplicate'") == 4
+
+
+def test_a_provider_that_hangs_holds_up_its_own_channel_alone(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    insert_many(db, 20)
+    with SmtpServer.in_thread([on("dot", HANG)]) as hangs, ThreadedHttpServer(answer(200)) as server:
+        hook = {key.replace("email_", "sms_"): value for key, value in webhook(server).items()}
+        with running(
+            dsn, "email:smtp,sms:webhook", tmp_path, slots="4", drain_seconds="0", **smtp(hangs), **hook
+        ) as daemon:
+            hangs.wait_for_messages(2)
+            jtd = insert_jtd(
+                db, channel_code="sms", recipient_contact="+14155550100", template_key="user_invite_sms_v1"
+            )
+            eventually(lambda: row(db, jtd)["status_code"] == "sent")
+            assert len(hangs.messages) == 2
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0
 
 
 def test_a_test_row_never_leaves_the_house(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
@@ -288,6 +369,7 @@ def test_an_idle_worker_asks_at_most_twice_a_second(dsn: str, db: psycopg.Connec
     seconds = 6
     with wire(dsn) as proxy, running(proxy.dsn, ALL_OUTBOX, tmp_path):
         eventually(lambda: one(db, "SELECT count(*) FROM jtd.sleepers") == 10)
+        db.execute("SELECT pg_sleep(1)")  # each reader looks once more before it really sleeps
         before = proxy.statements
         db.execute("SELECT pg_sleep(%s)", [seconds])
         assert 0 < proxy.statements - before <= 2 * seconds
