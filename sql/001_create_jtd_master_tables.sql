@@ -269,6 +269,7 @@ CREATE TABLE IF NOT EXISTS public.n_jtd_template_versions (
     content text NOT NULL,
     content_html text,
     variables jsonb NOT NULL,
+    layouts jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (template_id, version)
 );
@@ -461,8 +462,7 @@ CREATE TABLE IF NOT EXISTS public.n_jtd_history (
 ) PARTITION BY RANGE (created_at);
 CREATE TABLE IF NOT EXISTS public.n_jtd_history_default PARTITION OF public.n_jtd_history DEFAULT;
 CREATE INDEX IF NOT EXISTS n_jtd_history_jtd_idx ON public.n_jtd_history (jtd_id, id);
-CREATE INDEX IF NOT EXISTS n_jtd_history_txid_idx ON public.n_jtd_history
-    USING brin (txid) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS n_jtd_history_txid_idx ON public.n_jtd_history (txid);
 COMMENT ON COLUMN public.n_jtd_history.txid IS 'The transaction that wrote it: what lies below the oldest running one is complete, and can be counted.';
 COMMENT ON TABLE public.n_jtd_history IS 'The audit trail: one row for each status change and each remark; append-only.';
 COMMENT ON COLUMN public.n_jtd_history.action IS 'created, imported, status_changed, deleted, deferred, receipt, late_result, possible_duplicate, duplicate_known, resolved, note.';
@@ -715,18 +715,71 @@ BEGIN
 END
 $$;
 
+-- The layouts that a template may extend: {key: {content, content_html}}; p_former stands for the row of its id.
+CREATE OR REPLACE FUNCTION jtd.layouts(
+    p_tenant uuid, p_channel text, p_locale text, p_former public.n_jtd_templates DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(jsonb_object_agg(l.template_key, jsonb_build_object(
+        'content', l.content, 'content_html', l.content_html)), '{}')
+    FROM (
+        SELECT DISTINCT ON (y.template_key) y.template_key, y.content, y.content_html
+        FROM (
+            SELECT t.* FROM public.n_jtd_templates AS t WHERE t.id IS DISTINCT FROM (p_former).id
+            UNION ALL
+            SELECT (p_former).*
+        ) AS y
+        WHERE y.channel_code = p_channel AND y.template_key LIKE 'layout\_%' AND y.is_active
+            AND (y.tenant_id IS NULL OR y.tenant_id = p_tenant)
+            AND (y.locale IS NULL OR y.locale = p_locale)
+        ORDER BY y.template_key, y.tenant_id NULLS LAST, y.locale NULLS LAST, y.version DESC, y.id
+    ) AS l
+$$;
+
 -- A changed text is a new version; the old one is kept for rows that were rendered from it.
 CREATE OR REPLACE FUNCTION jtd.keep_template_version() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO public.n_jtd_template_versions (template_id, version, subject, content, content_html, variables)
-    VALUES (OLD.id, OLD.version, OLD.subject, OLD.content, OLD.content_html, OLD.variables)
+    INSERT INTO public.n_jtd_template_versions (
+        template_id, version, subject, content, content_html, variables, layouts)
+    VALUES (OLD.id, OLD.version, OLD.subject, OLD.content, OLD.content_html, OLD.variables,
+        jtd.layouts(OLD.tenant_id, OLD.channel_code, OLD.locale))
     ON CONFLICT DO NOTHING;
     NEW.version := OLD.version + 1;
     NEW.updated_at := now();
     RETURN NEW;
+END
+$$;
+
+-- A layout that comes, changes or goes is a new version of every template that may extend it.
+CREATE OR REPLACE FUNCTION jtd.keep_layout_version() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    layout public.n_jtd_templates := CASE TG_OP WHEN 'INSERT' THEN NEW ELSE OLD END;
+    template public.n_jtd_templates;
+BEGIN
+    layout.is_active := layout.is_active AND TG_OP <> 'INSERT';
+    FOR template IN
+        SELECT *
+        FROM public.n_jtd_templates AS t
+        WHERE t.channel_code = layout.channel_code AND t.id <> layout.id
+            AND (layout.tenant_id IS NULL OR t.tenant_id = layout.tenant_id)
+            AND (TG_OP <> 'INSERT' OR t.created_at < now())  -- nothing was rendered from what came with it
+            AND concat(t.content, t.content_html) LIKE '%layout\_%'
+        ORDER BY t.version DESC  -- so that the next number is free when its turn comes
+    LOOP
+        INSERT INTO public.n_jtd_template_versions (
+            template_id, version, subject, content, content_html, variables, layouts)
+        VALUES (template.id, template.version, template.subject, template.content, template.content_html,
+            template.variables, jtd.layouts(template.tenant_id, template.channel_code, template.locale, layout))
+        ON CONFLICT DO NOTHING;
+        UPDATE public.n_jtd_templates AS t SET version = t.version + 1 WHERE t.id = template.id;
+    END LOOP;
+    RETURN NULL;
 END
 $$;
 
@@ -767,11 +820,30 @@ CREATE OR REPLACE TRIGGER n_jtd_templates_keep_version
         IS DISTINCT FROM (NEW.subject, NEW.content, NEW.content_html, NEW.variables))
     EXECUTE FUNCTION jtd.keep_template_version();
 
+CREATE OR REPLACE TRIGGER n_jtd_templates_layout_added
+    AFTER INSERT ON public.n_jtd_templates
+    FOR EACH ROW
+    WHEN (NEW.template_key LIKE 'layout\_%')
+    EXECUTE FUNCTION jtd.keep_layout_version();
+
+CREATE OR REPLACE TRIGGER n_jtd_templates_layout_changed
+    AFTER UPDATE ON public.n_jtd_templates
+    FOR EACH ROW
+    WHEN (OLD.template_key LIKE 'layout\_%'
+        AND (OLD.content, OLD.content_html, OLD.is_active) IS DISTINCT FROM (NEW.content, NEW.content_html, NEW.is_active))
+    EXECUTE FUNCTION jtd.keep_layout_version();
+
+CREATE OR REPLACE TRIGGER n_jtd_templates_layout_gone
+    AFTER DELETE ON public.n_jtd_templates
+    FOR EACH ROW
+    WHEN (OLD.template_key LIKE 'layout\_%')
+    EXECUTE FUNCTION jtd.keep_layout_version();
+
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION jtd.actor(), jtd.fill_transition(), jtd.status_id(text, text),
     jtd.is_valid_step(text, text, text), jtd.audit_insert(), jtd.audit_update(), jtd.audit_delete(), jtd.keep_id(),
-    jtd.keep_template_version()
+    jtd.keep_template_version(), jtd.keep_layout_version(), jtd.layouts(uuid, text, text, public.n_jtd_templates)
     FROM PUBLIC;
 
 -- Hosts that publish the schema public through a web API grant every new table to their web roles;

@@ -65,16 +65,19 @@ def tenant(number: int) -> UUID:
 
 
 def make_ready(db: psycopg.Connection, count: int = 1, **columns: Any) -> list[UUID]:
-    """Insert jobs that await admission, as jobs of a tenant whose window is closed do."""
+    """Insert jobs that await admission, as jobs of a tenant whose window is closed do; returns them in their turn."""
     db.execute("INSERT INTO jtd.windows SELECT 'email', 'normal', %s", [columns.get("tenant_id", TENANT)])
     ids = insert_many(db, count, **columns)
     db.execute("DELETE FROM jtd.windows")
-    assert {whereabouts(db, jtd_id).place for jtd_id in ids} == {"ready"}
-    return ids
+    turn = db.execute("SELECT jtd_id FROM jtd.ready WHERE jtd_id = ANY (%s) ORDER BY arrived_at, jtd_id", [ids])
+    ready = [found[0] for found in turn.fetchall()]
+    assert len(ready) == count
+    return ready
 
 
 def target(db: psycopg.Connection, depth: int, queue: str = "jtd_email") -> None:
-    db.execute("UPDATE jtd.queues SET target_depth = %s WHERE queue_name = %s", [depth, queue])
+    """Give the queue a target, and let nothing be known of what it consumed."""
+    db.execute("UPDATE jtd.queues SET target_depth = %s, depth = 0 WHERE queue_name = %s", [depth, queue])
 
 
 def windows(db: psycopg.Connection) -> set[UUID]:
@@ -104,8 +107,8 @@ def test_a_scheduled_job_is_queued_at_its_time_and_not_before(
     assert either.claim() == []
     move(db, jtd_id, "scheduled_at = now() - interval '1 s'")
     done = either.tick("jtd_email")
-    assert (done["leader"], done["due"], done["admitted"], done["wake"]) == (True, 0, 1, ["jtd_email"])
-    assert steps(db, jtd_id) == ["created", "scheduled", "pending", "queued"] or steps(db, jtd_id)[-1] == "queued"
+    assert (done["leader"], done["admitted"], done["wake"]) == (True, 1, ["jtd_email"])
+    assert steps(db, jtd_id) == ["created", "scheduled", "pending", "queued"]
 
 
 def test_time_alone_moves_a_scheduled_job(either: Worker, db: psycopg.Connection) -> None:
@@ -224,11 +227,9 @@ def test_admission_fills_a_queue_to_its_target(either: Worker, db: psycopg.Conne
     assert set(ids) < set(messages(db, "jtd_email"))
     done = either.tick()
     assert (done["admitted"], done["more"]) == (0, False)
-    either.claim(limit=30)
-    db.execute("DELETE FROM pgmq.q_jtd_email")  # as if all were settled
+    either.settle(*(result(job, "sent") for job in either.claim(limit=25)))
     target(db, 30)
-    assert either.tick()["admitted"] > 0
-    db.execute("DELETE FROM public.n_jtd WHERE status_code = 'executing'")
+    assert either.tick()["admitted"] == 25
 
 
 def test_tenants_take_turns_and_a_large_one_delays_nobody(either: Worker, db: psycopg.Connection) -> None:
@@ -279,7 +280,7 @@ def test_the_most_urgent_of_a_tenant_goes_first_and_then_the_oldest(
     worker.tick()
     admitted = set(messages(db, "jtd_email"))
     assert admitted == {*ids[8], *ids[5], ids[2][0]}
-    assert messages(db, "jtd_email")[:3] == ids[8]
+    assert set(messages(db, "jtd_email")[:3]) == set(ids[8])
 
 
 def test_an_urgent_job_does_not_wait_for_the_backlog_of_its_own_tenant(
@@ -472,7 +473,7 @@ def test_one_blocked_job_stops_no_other(worker: Worker, db: psycopg.Connection) 
     make_ready(db, 3, source_type_code="payment_received")
     fine = make_ready(db, 3, source_type_code="payment_received", tenant_id=OTHER_TENANT)
     worker.tick()
-    assert sorted(messages(db, "jtd_email")) == fine
+    assert set(messages(db, "jtd_email")) == set(fine)
     assert places(db) == {"final": 3, "queued": 3}
 
 
@@ -834,7 +835,6 @@ def test_a_month_that_has_rows_in_the_default_partition_stays_there_and_nobody_i
     with psycopg.connect(dsn) as reader:
         reader.execute("SELECT count(*) FROM public.n_jtd_history_default")
         # next month's cannot be made while somebody reads the default one; the tick goes on all the same
-        db.execute("SET lock_timeout = '100ms'")
         make_ready(db, 1)
         done = worker.tick()
         assert (done["admitted"], done["is_partitioned"]) == (1, False)
@@ -842,7 +842,8 @@ def test_a_month_that_has_rows_in_the_default_partition_stays_there_and_nobody_i
     assert month(db, 0) not in partitions(db)
     with psycopg.connect(dsn) as reader:  # and this month's is not tried again and again
         reader.execute("SELECT count(*) FROM public.n_jtd_history_default")
-        with db.transaction():
-            worker.tick()
-            strongest = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND pid = pg_backend_pid()"
-            assert one(db, strongest + " AND relation = 'public.n_jtd_history_default'::regclass") == 0
+        db.execute("SET log_lock_waits = on; SET deadlock_timeout = '1ms'; SET client_min_messages = log")
+        waits: list[str | None] = []
+        db.add_notice_handler(lambda notice: waits.append(notice.message_primary))
+        worker.tick()
+        assert waits == []

@@ -137,6 +137,26 @@ def test_an_http_server_that_misbehaves_gives_the_right_state(
     assert code is None or code in sentence
 
 
+def test_a_retry_sends_the_text_and_the_layout_of_its_first_attempt(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    db.execute("UPDATE n_jtd_event_types SET retry_delay_seconds = 1")
+    edit = "UPDATE n_jtd_templates SET content_html = replace(content_html, %s, %s) WHERE template_key = %s"
+    with (
+        SmtpServer.in_thread([on("dot", DROP, nth=1)]) as server,
+        running(dsn, "email:smtp", tmp_path, **smtp(server)),
+    ):
+        jtd = insert_jtd(db)
+        eventually(lambda: row(db, jtd)["retry_count"] == 1)
+        db.execute(edit, ["</body>", "<p>A new footer</p></body>", "layout_email_v1"])
+        eventually(lambda: row(db, jtd)["status_code"] == "sent")
+        insert_jtd(db)
+        first, again, later = server.wait_for_messages(3)
+    assert first.content == again.content
+    footers = [b"A new footer" in mail.content for mail in (first, again, later)]
+    assert footers == [False, False, True]
+
+
 def test_a_retry_comes_on_time_and_clears_the_error(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
     db.execute("UPDATE n_jtd_event_types SET retry_delay_seconds = 1")
     with (

@@ -40,9 +40,11 @@ BEGIN
                 'q_' || queue.queue_name) USING queue.channel_code, queue.lane;
         ELSE
             DELETE FROM jtd.windows AS w
-            WHERE w.channel_code = queue.channel_code AND w.lane = queue.lane AND NOT EXISTS (
-                SELECT FROM jtd.ready AS r
-                WHERE r.channel_code = w.channel_code AND r.lane = w.lane AND r.tenant_id = w.tenant_id);
+            WHERE w.channel_code = queue.channel_code AND w.lane = queue.lane AND (
+                -- the limit keeps this an index probe for each window; the planner would read the whole list
+                SELECT true FROM jtd.ready AS r
+                WHERE r.channel_code = w.channel_code AND r.lane = w.lane AND r.tenant_id = w.tenant_id
+                LIMIT 1) IS NULL;
         END IF;
         INSERT INTO jtd.windows (channel_code, lane, tenant_id)
         SELECT queue.channel_code, queue.lane, t.tenant_id

@@ -45,13 +45,19 @@ BEGIN
     passed := jtd.pass_gate(ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
     PERFORM jtd.step(passed, 'queued');
-    DELETE FROM jtd.ready AS r  -- what is not pending any more has no place on the list
-    USING public.n_jtd AS j
-    WHERE r.jtd_id = ANY (held) AND j.id = r.jtd_id AND j.status_code <> 'pending';
+    PERFORM jtd.unlist(ARRAY(  -- what is not pending any more has no place on the list
+        SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code <> 'pending'));
     IF held = '{}' THEN  -- what these tenants have on the list is locked, or names no job
-        DELETE FROM jtd.ready AS r
-        WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = ANY (tenants)
-            AND NOT EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = r.jtd_id);
+        PERFORM jtd.unlist(ARRAY(
+            SELECT r.jtd_id
+            FROM (
+                SELECT r.jtd_id
+                FROM jtd.ready AS r
+                WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = ANY (tenants)
+                LIMIT 10000
+            ) AS r
+            LEFT JOIN LATERAL (SELECT j.id FROM public.n_jtd AS j WHERE j.id = r.jtd_id OFFSET 0) AS j ON true
+            WHERE j.id IS NULL));
     END IF;
     UPDATE jtd.queues AS q
     SET next_tenant = coalesce(tenants[p_room + 1], nobody), depth = q.depth + cardinality(passed)

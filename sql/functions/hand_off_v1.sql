@@ -10,16 +10,17 @@ DECLARE
     held uuid[];
 BEGIN
     held := ARRAY(
-        SELECT j.id FROM public.n_jtd AS j
-        WHERE j.id = ANY (p_ids) AND j.status_code = 'executing'
+        SELECT j.id
+        FROM unnest(p_ids, p_attempts) AS a (id, attempt)
+        JOIN public.n_jtd AS j ON j.id = a.id
+        WHERE j.attempt = a.attempt AND j.status_code = 'executing'
             AND (j.expires_at IS NULL OR j.expires_at > clock_timestamp())
-        ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
+        ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED);
     RETURN QUERY
         UPDATE jtd.inflight AS f
         SET handed_off_at = clock_timestamp(), unknown_rule = p_unknown_rule
-        FROM unnest(p_ids, p_attempts) AS a (id, attempt)
-        JOIN public.n_jtd AS j ON j.id = a.id AND j.attempt = a.attempt AND j.status_code = 'executing'
-        WHERE f.jtd_id = a.id AND f.attempt = a.attempt AND f.worker_id = p_worker AND a.id = ANY (held)
+        WHERE f.jtd_id = ANY (held) AND f.worker_id = p_worker
+            AND f.attempt = (SELECT j.attempt FROM public.n_jtd AS j WHERE j.id = f.jtd_id)
             AND EXISTS (SELECT FROM jtd.workers AS w WHERE w.id = p_worker AND w.lease_until > clock_timestamp())
         RETURNING f.jtd_id;
 END

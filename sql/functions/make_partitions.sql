@@ -5,6 +5,7 @@
 CREATE OR REPLACE FUNCTION jtd.make_partitions() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
 AS $$
 DECLARE
     month record;
@@ -21,7 +22,6 @@ BEGIN
                     AND h.created_at < (m.start + interval '1 month') AT TIME ZONE 'UTC')
     LOOP
         BEGIN
-            SET LOCAL lock_timeout = '1s';
             EXECUTE format('CREATE TABLE IF NOT EXISTS public.%I PARTITION OF public.n_jtd_history '
                 'FOR VALUES FROM (%L) TO (%L)', month.name,
                 to_char(month.start, 'YYYY-MM-DD 00:00+00'), to_char(month.stop, 'YYYY-MM-DD 00:00+00'));

@@ -24,8 +24,11 @@ BEGIN
             SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
     END IF;
     IF cardinality(held) < p_limit THEN  -- what is left is locked, or names no job
-        DELETE FROM jtd.waiting AS w
-        WHERE w.due <= now() AND NOT EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = w.jtd_id);
+        PERFORM jtd.unlist(ARRAY(
+            SELECT d.jtd_id
+            FROM (SELECT w.jtd_id FROM jtd.waiting AS w WHERE w.due <= now() ORDER BY w.due LIMIT p_limit) AS d
+            LEFT JOIN LATERAL (SELECT j.id FROM public.n_jtd AS j WHERE j.id = d.jtd_id OFFSET 0) AS j ON true
+            WHERE j.id IS NULL));
     END IF;
     RETURN cardinality(held);
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN

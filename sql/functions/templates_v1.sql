@@ -9,23 +9,15 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT a.id, a.version, t.template_key::text, t.channel_code::text, t.locale::text,
-        x.subject, x.content, x.content_html, x.variables,
-        (SELECT coalesce(jsonb_object_agg(l.template_key, jsonb_build_object(
-                'content', l.content, 'content_html', l.content_html)), '{}')
-            FROM (
-                SELECT DISTINCT ON (y.template_key) y.template_key, y.content, y.content_html
-                FROM public.n_jtd_templates AS y
-                WHERE y.channel_code = t.channel_code AND y.template_key LIKE 'layout\_%' AND y.is_active
-                    AND (y.tenant_id IS NULL OR y.tenant_id = t.tenant_id)
-                    AND (y.locale IS NULL OR y.locale = t.locale)
-                ORDER BY y.template_key, y.tenant_id NULLS LAST, y.locale NULLS LAST, y.version DESC, y.id
-            ) AS l)
+        x.subject, x.content, x.content_html, x.variables, x.layouts
     FROM unnest(p_ids, p_versions) AS a (id, version)
     JOIN public.n_jtd_templates AS t ON t.id = a.id
     CROSS JOIN LATERAL (
-        SELECT t.subject, t.content, t.content_html, t.variables WHERE t.version = a.version
+        SELECT t.subject, t.content, t.content_html, t.variables,
+            jtd.layouts(t.tenant_id, t.channel_code, t.locale) AS layouts
+        WHERE t.version = a.version
         UNION ALL
-        SELECT v.subject, v.content, v.content_html, v.variables
+        SELECT v.subject, v.content, v.content_html, v.variables, v.layouts
         FROM public.n_jtd_template_versions AS v WHERE v.template_id = a.id AND v.version = a.version
         LIMIT 1
     ) AS x
