@@ -12,6 +12,9 @@ from jtd_worker.slots import Slots
 BATCH: Final = 500
 """Most JTDs of one claim: larger batches gain little and hold rows longer."""
 
+LAST_LOOK: Final = 0.1
+"""Seconds after which a reader that has just gone to sleep looks once more."""
+
 
 class Consumer:
     """The reader of one queue: one channel, one lane."""
@@ -40,20 +43,29 @@ class Consumer:
         """Say that there may be something to claim, or that it is time to stop."""
         self._called.set()
 
+    async def _sleep(self, seconds: float | None) -> bool:
+        """Sleep until called, at most `seconds`; return whether it was called."""
+        self.is_asleep = True
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._called.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self.is_asleep = False
+
     async def run(self) -> None:
         """Claim and execute until told to stop, then wait for what runs.
 
-        It sleeps after two empty claims: the first enters it among the sleepers, the second makes
-        sure that nothing came between.
+        An empty claim enters it among the sleepers, whom producers notify. A producer whose INSERT
+        came before that and whose COMMIT comes after it notifies nobody: so it looks again at once, and
+        once more a moment later, before it sleeps until it is called.
         """
         empty = 0
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
-                if empty >= 2:
-                    self.is_asleep = True
-                    await self._called.wait()
-                    self.is_asleep = False
-                    empty = 0
+                if empty >= 2 and await self._sleep(LAST_LOOK if empty == 2 else None):
+                    empty = 1
                 self._called.clear()
                 taken = await self._slots.take(BATCH)
                 jtds = [] if self._stopping.is_set() else await self._queue.claim(self.name.name, taken)

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
         32,
         ge=1,
         le=1000,
-        description="Most sends at one time in this process, shared equally by the channels that leave the house; "
-        "bounds what a crash can leave unknown.",
+        description="Most sends at one time in this process, in equal shares for the channels that leave the "
+        "house; bounds what a crash can leave unknown.",
     )
     lease_seconds: int = Field(
         8,

@@ -174,7 +174,12 @@ def test_a_created_job_gets_its_missing_steps_and_is_then_claimed(
         jtd_id = insert_jtd(db, status_code="created")
     send_id(db, "jtd_email", jtd_id)
     assert claim_effect(worker, jtd_id) == Effect(
-        False, "queued", "queued", ["jtd_email"], {"early": 1}, [("created", "pending"), ("pending", "queued")]
+        False,
+        "queued",
+        "queued",
+        ["jtd_email"],
+        {"early": 1},
+        [("created", "pending"), ("pending", "queued")],
     )
     found = row(db, jtd_id)
     assert (found["priority"], found["max_retries"]) == (5, 3)
@@ -308,7 +313,9 @@ def test_discards_add_up(worker: Worker, db: psycopg.Connection) -> None:
         worker.claim()
     send_id(db, "jtd_sms", uuid4())
     worker.claim("jtd_sms")
-    rows = db.execute("SELECT queue_name, count FROM jtd.discards WHERE reason = 'absent' ORDER BY 1").fetchall()
+    rows = db.execute(
+        "SELECT queue_name, count FROM jtd.discards WHERE reason = 'absent' ORDER BY 1"
+    ).fetchall()
     assert rows == [("jtd_email", 3), ("jtd_sms", 1)]
 
 
@@ -465,9 +472,7 @@ def test_a_claim_takes_no_more_than_its_limit(worker: Worker, db: psycopg.Connec
     assert worker.claim() == []
 
 
-def test_workers_that_claim_at_the_same_time_share_without_overlap(
-    dsn: str, db: psycopg.Connection
-) -> None:
+def test_workers_that_claim_at_the_same_time_share_without_overlap(dsn: str, db: psycopg.Connection) -> None:
     ids = insert_many(db, 600)
 
     def drain() -> list[UUID]:
@@ -497,7 +502,9 @@ def test_a_job_that_somebody_holds_delays_only_itself(
         hidden_for = {message.jtd_id: message.hidden_for for message in queue_content(db, "jtd_email")}
         assert 1 < hidden_for[ids[1]] <= 2
         assert whereabouts(db, ids[1]).place == "queued"
-    db.execute("UPDATE pgmq.q_jtd_email SET vt = clock_timestamp() WHERE vt < clock_timestamp() + interval '2 s'")
+    db.execute(
+        "UPDATE pgmq.q_jtd_email SET vt = clock_timestamp() WHERE vt < clock_timestamp() + interval '2 s'"
+    )
     assert either.claim_one().id == ids[1]
 
 
@@ -556,7 +563,9 @@ def test_a_job_that_takes_no_change_delays_only_itself_and_says_why(
     ids = insert_many(db, 20)
     poison = ids[13]
     move(db, poison, "recipient_name = 'poison'")
-    db.execute("ALTER TABLE public.n_jtd ADD CONSTRAINT no_poison CHECK (recipient_name <> 'poison') NOT VALID")
+    db.execute(
+        "ALTER TABLE public.n_jtd ADD CONSTRAINT no_poison CHECK (recipient_name <> 'poison') NOT VALID"
+    )
     claimed: list[UUID] = []
     while jobs := either.claim():
         claimed += [job.id for job in jobs]
@@ -758,7 +767,8 @@ def test_the_tenants_locale_serves_rows_that_name_none(worker: Worker, db: psyco
     german = add_template(db, locale="de")
     plain = add_template(db)
     db.execute(
-        "INSERT INTO n_jtd_tenant_config (tenant_id, locale, channels_enabled) VALUES (%s, 'de', '{\"email\": true}')",
+        "INSERT INTO n_jtd_tenant_config (tenant_id, locale, channels_enabled)"
+        " VALUES (%s, 'de', '{\"email\": true}')",
         [TENANT],
     )
     assert chosen_template(worker, template_key="k") == (german, 1)
@@ -773,7 +783,9 @@ def test_a_retry_keeps_the_template_the_version_and_the_locale_of_its_first_atte
     jtd_id = insert_jtd(db, template_key="k", locale="de")
     first = worker.claim_one()
     worker.settle(result(first, "retry", code="later"))
-    db.execute("UPDATE public.n_jtd_templates SET content = 'new', is_active = false WHERE id = %s", [template])
+    db.execute(
+        "UPDATE public.n_jtd_templates SET content = 'new', is_active = false WHERE id = %s", [template]
+    )
     add_template(db, tenant_id=TENANT, locale="de", version=7)
     move(db, jtd_id, "next_retry_at = NULL")
     worker.tick()

@@ -97,9 +97,7 @@ def write(db: psycopg.Connection, job: Job, switches: Switches) -> UUID:
         event_type_code=job.event,
         source_type_code=job.source,
         is_live=job.is_live,
-        expires_at=None
-        if job.expires_in is None
-        else datetime.now(UTC) + timedelta(seconds=job.expires_in),
+        expires_at=None if job.expires_in is None else datetime.now(UTC) + timedelta(seconds=job.expires_in),
         status_code="queued",
     )
 
@@ -118,8 +116,12 @@ jobs = st.builds(
 )
 switches = st.builds(
     Switches,
-    allowed=st.lists(channels, max_size=3).map(lambda some: tuple({"email", *some}) if len(some) < 3 else tuple(some)),
-    active_channels=st.frozensets(channels, max_size=1).map(lambda off: frozenset({"email", "sms", "inapp"}) - off),
+    allowed=st.lists(channels, max_size=3).map(
+        lambda some: tuple({"email", *some}) if len(some) < 3 else tuple(some)
+    ),
+    active_channels=st.frozensets(channels, max_size=1).map(
+        lambda off: frozenset({"email", "sms", "inapp"}) - off
+    ),
     paused_channels=st.one_of(st.just(frozenset()), st.frozensets(channels, max_size=1)),
     bypassing=st.frozensets(st.sampled_from(["user_invite", "payment_received"])),
     tenants=st.dictionaries(

@@ -95,7 +95,8 @@ def delay(db: psycopg.Connection, jtd_id: UUID) -> float:
     """Return the seconds from now to the next attempt."""
     seconds: float = one(
         db,
-        "SELECT extract(epoch FROM next_retry_at - clock_timestamp())::float8 FROM public.n_jtd WHERE id = %s",
+        "SELECT extract(epoch FROM next_retry_at - clock_timestamp())::float8"
+        " FROM public.n_jtd WHERE id = %s",
         jtd_id,
     )
     return seconds
@@ -194,9 +195,7 @@ def test_a_retry_uses_an_attempt_and_waits(either: Worker, db: psycopg.Connectio
     assert queue_content(db, "jtd_email") == []
 
 
-def test_the_delay_doubles_with_each_attempt_up_to_six_hours(
-    worker: Worker, db: psycopg.Connection
-) -> None:
+def test_the_delay_doubles_with_each_attempt_up_to_six_hours(worker: Worker, db: psycopg.Connection) -> None:
     ids = insert_many(db, 12, max_retries=100)
     db.execute("UPDATE public.n_jtd_event_types SET retry_delay_seconds = 300 WHERE code = 'notification'")
     for used, base in enumerate([300, 600, 1200, 2400, 4800, 9600, 19200, 21600, 21600]):
@@ -472,9 +471,9 @@ def test_a_late_proof_resolves_an_unknown_outcome_of_the_same_attempt(
     job = begin(worker)
     worker.hand_off(job)
     worker.settle(result(job, "unknown", code="timeout", reason="no answer", rule=rule))
-    assert worker.settle(
-        result(job, "sent", provider="p", provider_message_id="m", response={"a": 1})
-    ) == ["late"]
+    assert worker.settle(result(job, "sent", provider="p", provider_message_id="m", response={"a": 1})) == [
+        "late"
+    ]
     found = row(db, job.id)
     assert (found["status_code"], found["provider_message_id"]) == ("sent", "m")
     assert (found["provider_code"], found["provider_response"]) == ("p", {"a": 1})
@@ -563,7 +562,13 @@ def test_an_outbox_row_is_written_with_the_status_and_once(either: Worker, db: p
     job = begin(either, is_live=False)
     delivery = {
         "kind": "outbox",
-        "row": {"recipient": "a@b.c", "recipient_name": "A", "subject": "s", "content": "c", "content_html": "h"},
+        "row": {
+            "recipient": "a@b.c",
+            "recipient_name": "A",
+            "subject": "s",
+            "content": "c",
+            "content_html": "h",
+        },
     }
     settled = result(job, "sent", delivery=delivery)
     assert either.settle(settled) == ["applied"]
@@ -680,7 +685,7 @@ def test_an_outcome_that_this_version_does_not_know_is_held(worker: Worker, outc
         {"user_id": "nobody"},
         {"category": "c" * 51},
     ],
-    ids=lambda fields: "-".join(fields),
+    ids="-".join,
 )
 def test_a_notification_that_breaks_a_rule_fails_alone(
     either: Worker, db: psycopg.Connection, fields: dict[str, Any]
@@ -703,7 +708,9 @@ def test_a_job_that_takes_no_change_is_answered_locked_and_the_others_stand(
     jobs = either.claim()
     poison = next(job for job in jobs if job.id == ids[13])
     move(db, poison.id, "recipient_name = 'poison'")
-    db.execute("ALTER TABLE public.n_jtd ADD CONSTRAINT no_poison CHECK (recipient_name <> 'poison') NOT VALID")
+    db.execute(
+        "ALTER TABLE public.n_jtd ADD CONSTRAINT no_poison CHECK (recipient_name <> 'poison') NOT VALID"
+    )
     answers = either.settle(*(result(job, "sent") for job in jobs))
     assert [job.id for job, answer in zip(jobs, answers, strict=True) if answer == "locked"] == [poison.id]
     assert answers.count("applied") == 19

@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -407,3 +408,26 @@ def test_at_most_four_connections(dsn: str, db: psycopg.Connection, tmp_path: Pa
             )
         ]
     assert sorted(names) == [f"jtd-worker {role}" for role in ("claim", "lease", "settle", "tick")]
+
+
+def test_a_job_committed_while_its_reader_falls_asleep_is_seen_without_a_tick(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    db.execute(
+        "CREATE OR REPLACE FUNCTION jtd.readable_queues(p_queues text[]) RETURNS text[] LANGUAGE sql STABLE"
+        " AS $$ SELECT '{}'::text[] $$"
+    )
+    with running(dsn, "email:outbox", tmp_path), psycopg.connect(dsn) as producer:
+        sleeps = "SELECT EXISTS (SELECT FROM jtd.sleepers WHERE queue_name = 'jtd_email')"
+        eventually(lambda: one(db, sleeps))
+        for _ in range(5):  # the commit must come within the last look, which a busy machine may miss
+            db.execute("DELETE FROM n_jtd")
+            db.execute("DELETE FROM jtd.sleepers")
+            jtd = insert_jtd(producer)  # its trigger sees no sleeper, and notifies nobody
+            db.execute("SELECT pg_notify('jtd_wake', 'jtd_email')")
+            eventually(lambda: one(db, sleeps))
+            producer.commit()
+            with suppress(AssertionError):
+                eventually(lambda jtd=jtd: row(db, jtd)["status_code"] == "sent", 1)
+                return
+        raise AssertionError("no job was seen without a tick")

@@ -26,10 +26,13 @@ class Worker:
         self.id = uuid4()
         self._lease = lease
         self._channels = list(channels) or ["email", "sms", "whatsapp", "push", "inapp"]
+        db.execute("SET lock_timeout = '5s'")  # a worker never waits for long, so neither does a test
         self.register()
 
     def register(self) -> None:
-        self.db.execute("SELECT jtd.register_v1(%s, %s, %s, %s)", [self.id, "test", self._channels, self._lease])
+        self.db.execute(
+            "SELECT jtd.register_v1(%s, %s, %s, %s)", [self.id, "test", self._channels, self._lease]
+        )
 
     def claim(self, queue: str = "jtd_email", limit: int = 100) -> list[Any]:
         """Claim; each job is a named tuple of the columns of jtd.claim_v1."""
@@ -74,7 +77,8 @@ class Worker:
         """Let it be connected, and the database up, for longer than any lease."""
         self.db.execute("UPDATE jtd.workers SET lease_seconds = 1")
         self.db.execute(
-            "UPDATE jtd.workers SET started_at = clock_timestamp() - interval '1 day' WHERE id = %s", [self.id]
+            "UPDATE jtd.workers SET started_at = clock_timestamp() - interval '1 day' WHERE id = %s",
+            [self.id],
         )
         wait_until(
             self.db, "SELECT clock_timestamp() - pg_postmaster_start_time() > interval '1 s'"
@@ -99,7 +103,9 @@ def queue_content(db: psycopg.Connection, queue: str) -> list[Message]:
         "SELECT jtd.message_id(message), greatest(0, extract(epoch FROM vt - clock_timestamp()))::float8"
         " FROM pgmq.{} ORDER BY msg_id"
     )
-    return [Message(*found) for found in db.execute(statement.format(sql.Identifier(f"q_{queue}"))).fetchall()]
+    return [
+        Message(*found) for found in db.execute(statement.format(sql.Identifier(f"q_{queue}"))).fetchall()
+    ]
 
 
 def queues_of(db: psycopg.Connection, jtd_id: UUID) -> list[str]:

@@ -120,7 +120,7 @@ class Clock:
 
 
 def latencies(dsn: str, db: psycopg.Connection, *, transactional: bool) -> list[float]:
-    """Return the milliseconds from before each INSERT to the adapter's call, one at a time on an idle worker."""
+    """Return the milliseconds from before an INSERT to the adapter's call, one at a time, the worker idle."""
     rule = UnknownRule.IDEMPOTENT_RETRY if transactional else UnknownRule.RESEND
     clock = Clock(rule, transactional=transactional)
     name = ProviderName(channel="email", provider="clock")
