@@ -39,8 +39,12 @@ class Capabilities:
 
     @property
     def needs_hand_off(self) -> bool:
-        """Whether the hand-off must be on record before the first byte with effect."""
-        return not self.transactional and self.unknown_rule is not UnknownRule.IDEMPOTENT_RETRY
+        """Whether the hand-off must be on record before the first byte with effect.
+
+        Also where a second copy is dropped by its key: only so a cancel knows that it comes too late,
+        and a message that kills its worker each time uses up its attempts.
+        """
+        return not self.transactional
 
 
 class Adapter(Protocol):

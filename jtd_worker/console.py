@@ -57,7 +57,12 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 def moment(text: str | None) -> str:
     """Return an ISO time of the database, which is in UTC, as people read it."""
-    return "" if text is None else f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+    if text is None:
+        return ""
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+    except ValueError:  # infinity, or a year that Python does not know
+        return text
 
 
 def span(duration: timedelta) -> str:

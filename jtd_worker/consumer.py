@@ -67,7 +67,7 @@ class Consumer:
                 if empty >= 2 and await self._sleep(LAST_LOOK if empty == 2 else None):
                     empty = 1
                 self._called.clear()
-                taken = await self._slots.take(BATCH)
+                taken = await self._slots.take(BATCH, is_urgent=self.name.lane == "urgent")
                 jtds = [] if self._stopping.is_set() else await self._queue.claim(self.name.name, taken)
                 self._slots.give(taken - len(jtds))
                 empty = 0 if jtds else empty + 1

@@ -1,13 +1,15 @@
 """A connection to Postgres that comes back by itself."""
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import errors, sql
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from psycopg.types.json import set_json_loads
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random
 
 log = structlog.get_logger()
 
@@ -29,6 +31,23 @@ TRANSIENT: Final = (
 """What passes by itself: the call is made again, and the functions called are safe to call again."""
 
 
+def is_transient(error: BaseException) -> bool:
+    """Return whether `error` passes by itself; a limit of the server (class 54) does not."""
+    return isinstance(error, TRANSIENT) and not (getattr(error, "sqlstate", None) or "").startswith("54")
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read JSON of the database; what is legal there and cannot be read here is read as null.
+
+    jsonb takes numbers of thousands of digits, and deeper nesting than Python's parser: such a value
+    is the fault of its row, and must not end the call that brings other rows as well.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 async def connect(dsn: str, role: str) -> psycopg.AsyncConnection[Any]:
     """Open a connection in autocommit with our timeouts; `role` tells it apart in pg_stat_activity.
 
@@ -44,6 +63,7 @@ async def connect(dsn: str, role: str) -> psycopg.AsyncConnection[Any]:
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
+    set_json_loads(read_json, connection)
     await connection.execute(
         "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
         "set_config('idle_in_transaction_session_timeout', %s, false)",
@@ -83,8 +103,8 @@ class Link:
     async def call(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run `query` until it succeeds, through outages of any length; only for what is safe to repeat."""
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(TRANSIENT),
-            wait=wait_exponential_jitter(initial=0.05, max=2, jitter=0.1),
+            retry=retry_if_exception(is_transient),
+            wait=wait_exponential(multiplier=0.05, max=2) + wait_random(0, 0.1),
             before_sleep=self._report,
         ):
             with attempt:

@@ -16,7 +16,7 @@ from jtd_worker.message import Message
 from jtd_worker.outcome import Failed, Outcome, Release, outcome
 from jtd_worker.queue import Queue
 from jtd_worker.render import render
-from jtd_worker.result import Refused, Retry, Scope, SendResult, Unknown
+from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.settler import Settlement, Settler, stopwatch
 from jtd_worker.templates import TemplateCache
 
@@ -86,10 +86,11 @@ class Executor:
             rendered = self._render(jtd)
             if isinstance(rendered, Failed):
                 settle(rendered, None)
-            else:
-                outlets = self._outlets_of(jtd)
+            elif outlets := self._outlets_of(jtd):
                 by_outlets.setdefault(outlets, []).append(Item(jtd=jtd, message=rendered, settle=settle))
-            if number % RENDERS_AT_ONCE == 0:
+            else:
+                settle(_gone(jtd), None)
+            if number % RENDERS_AT_ONCE == 0 or (not isinstance(rendered, Failed) and rendered.attachments):
                 await asyncio.sleep(0)
         await asyncio.gather(*(self._dispatch(outlets, items) for outlets, items in by_outlets.items()))
 
@@ -103,6 +104,8 @@ class Executor:
         outlets = tuple(self._outlets[jtd.channel_code])
         if jtd.is_diverted and not outlets[0].adapter.capabilities.transactional:
             return self._outbox
+        if jtd.bound_to is not None:
+            return tuple(outlet for outlet in outlets if outlet.code == jtd.bound_to)
         return outlets
 
     async def _load_templates(self, jtds: Sequence[Jtd]) -> None:
@@ -142,12 +145,12 @@ class Executor:
             allowed: set[UUID] = set()
         elif adapter.capabilities.needs_hand_off:
             allowed = await self._queue.hand_off(
-                [item.jtd for item in items], adapter.capabilities.unknown_rule
+                [item.jtd for item in items], adapter.capabilities.unknown_rule, outlets[0].code
             )
         else:
             allowed = {item.jtd.id for item in items}
-        if not self._lease.allows_start:  # the hand-off itself may have waited out an outage
-            allowed = set()
+        if self._stopping.is_set() or not self._lease.allows_start:
+            allowed = set()  # the hand-off itself may have waited out an outage
         for item in items:
             if item.jtd.id not in allowed:
                 item.settle(Release(), None)
@@ -189,10 +192,21 @@ def _results(answer: Sequence[SendResult] | BaseException, number: int) -> Seque
         unknown = Unknown(code="send_cut_off", reason="the worker was stopped while the send was running")
     elif isinstance(answer, BaseException):
         unknown = Unknown(code="adapter_error", reason=f"the adapter raised {type(answer).__name__}")
-    elif len(answer) == number:
+    elif isinstance(answer, Sequence) and len(answer) == number and all(map(_is_result, answer)):
         return answer
     else:
         unknown = Unknown(
-            code="adapter_error", reason=f"the adapter gave {len(answer)} results for {number} messages"
+            code="adapter_error", reason=f"the adapter did not give a result for each of {number}"
         )
     return [unknown] * number
+
+
+def _is_result(answer: object) -> bool:
+    return isinstance(answer, Sent | Refused | Throttled | Unknown)
+
+
+def _gone(jtd: Jtd) -> Failed:
+    return Failed(
+        code="provider_gone",
+        reason=f"provider {jtd.bound_to} may have it already, and JTD_PROVIDERS does not name it any more",
+    )

@@ -9,13 +9,14 @@ MAX_TEXT = 2_000
 """Characters kept of one text that a provider sent; the rest says nothing new to a person."""
 MAX_ITEMS = 50
 MAX_DEPTH = 5
+LARGEST = 10**18
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """Return `text` as Postgres can store it, at most `limit` characters."""
-    return _UNSTORABLE.sub("\ufffd", text[:limit])
+    """Return `text` as Postgres can store it, at most `limit` characters; anything else as its text."""
+    return _UNSTORABLE.sub("\ufffd", str(text)[:limit])
 
 
 def clean_json(value: Json, depth: int = MAX_DEPTH) -> Json:
@@ -32,5 +33,9 @@ def clean_json(value: Json, depth: int = MAX_DEPTH) -> Json:
             return None
         case float() if not math.isfinite(value):  # JSON has no such numbers
             return None
-        case _:
+        case int() if abs(value) >= LARGEST:
+            return None
+        case int() | float() | None:
             return value
+        case _:  # an adapter may have put anything there
+            return f"<{type(value).__name__}>"

@@ -38,3 +38,5 @@ class Jtd:
     """Attempts used up before this one."""
     max_retries: int
     expires_at: datetime | None
+    bound_to: str | None = None
+    """The one provider that may have it already and drops a second copy; no other may be asked."""

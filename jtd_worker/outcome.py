@@ -1,6 +1,7 @@
 """How an attempt ends, and how a provider's result becomes that end."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias, assert_never
 
@@ -25,6 +26,7 @@ class Retry:
     code: str
     reason: str
     delay: timedelta | None = None
+    response: Mapping[str, results.Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Failed:
 
     code: str
     reason: str
+    response: Mapping[str, results.Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Unknown:
     code: str
     reason: str
     rule: UnknownRule
+    response: Mapping[str, results.Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +71,17 @@ def outcome(result: results.SendResult, rule: UnknownRule) -> Outcome:
         case results.Sent():
             return Sent(result=result)
         case results.Refused(retry=results.Retry.LATER):
-            return Retry(code=result.code, reason=result.reason, delay=result.retry_after)
+            return Retry(
+                code=result.code, reason=result.reason, delay=result.retry_after, response=result.response
+            )
         case results.Refused(retry=results.Retry.AFTER_OPERATOR):
             return Snooze(code=result.code, reason=result.reason, delay=AFTER_OPERATOR_PAUSE)
         case results.Refused(retry=results.Retry.NEVER | results.Retry.ELSEWHERE):
-            return Failed(code=result.code, reason=result.reason)
+            return Failed(code=result.code, reason=result.reason, response=result.response)
         case results.Throttled():
             return Snooze(code=result.code, reason=result.reason, delay=result.retry_after)
         case results.Unknown():
-            return Unknown(code=result.code, reason=result.reason, rule=rule)
+            return Unknown(code=result.code, reason=result.reason, rule=rule, response=result.response)
         case results.Refused():  # the enum above is complete, which mypy cannot see through a pattern
             raise AssertionError(result.retry)
         case _:

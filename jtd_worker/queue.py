@@ -10,8 +10,9 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from jtd_worker.database import TRANSIENT, Link
+from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link
 from jtd_worker.jtd import Jtd
+from jtd_worker.lease import elapsed
 from jtd_worker.result import Json
 
 log = structlog.get_logger()
@@ -54,8 +55,9 @@ class Queue:
         self._ticks = ticks
         self._leases = leases
         self._claiming = asyncio.Lock()
-        self.held: set[UUID] = set()
-        """What this worker has claimed and not yet settled."""
+        self.held: set[tuple[UUID, int]] = set()
+        """The attempts that this worker has claimed and not yet settled."""
+        self._uncertain_until = 0.0
 
     async def register(self, name: str, channels: Sequence[str], lease_seconds: int) -> None:
         """Enter this worker with its lease."""
@@ -81,8 +83,8 @@ class Queue:
     async def claim(self, queue: str, limit: int) -> list[Jtd]:
         """Claim up to `limit` JTDs from `queue`; they are in `held` until they are settled.
 
-        A claim whose answer is lost may have taken place: what it claimed is given back, and
-        nothing returned. Nothing is returned either while the lease is over.
+        A claim whose answer is lost may have taken place, or still run: what it claims is given
+        back, now or by `reconcile`, and nothing returned. Nor is anything while the lease is over.
         """
         async with self._claiming:
             try:
@@ -92,21 +94,35 @@ class Queue:
             except TRANSIENT as error:
                 log.warning("claim.interrupted", queue=queue, error=type(error).__name__)
                 rows = []
-                await self._claims.call("SELECT jtd.forget_v1(%s, %s)", [self.worker, list(self.held)])
+                self._uncertain_until = elapsed() + 2 * STATEMENT_TIMEOUT_MS / 1000
+                await self._forget()
             except psycopg.DatabaseError as error:
                 if error.sqlstate != LEASE_OVER:
                     raise
                 log.warning("claim.refused", queue=queue, error="lease over")
                 rows = []
             jtds = [_jtd(row) for row in rows]
-            self.held.update(jtd.id for jtd in jtds)
+            self.held.update((jtd.id, jtd.attempt) for jtd in jtds)
             return jtds
 
-    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str) -> set[UUID]:
-        """Put the hand-off on record; returns the ids that may be sent."""
+    async def reconcile(self) -> None:
+        """Give back what an interrupted claim brought after all, for as long as one may still run."""
+        if elapsed() < self._uncertain_until:
+            async with self._claiming:
+                await self._forget()
+
+    async def _forget(self) -> None:
+        held = list(self.held)
+        await self._claims.call(
+            "SELECT jtd.forget_v1(%s, %s, %s)",
+            [self.worker, [jtd_id for jtd_id, _ in held], [attempt for _, attempt in held]],
+        )
+
+    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str, provider: str) -> set[UUID]:
+        """Put the hand-off to `provider` on record; returns the ids that may be sent."""
         rows = await self._claims.call(
-            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s)",
-            [self.worker, [jtd.id for jtd in jtds], [jtd.attempt for jtd in jtds], unknown_rule],
+            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s, %s)",
+            [self.worker, [jtd.id for jtd in jtds], [jtd.attempt for jtd in jtds], unknown_rule, provider],
         )
         return {row[0] for row in rows}
 
@@ -115,7 +131,7 @@ class Queue:
         rows = await self._settles.call(
             "SELECT id, attempt, answer FROM jtd.settle_v1(%s, %s)", [self.worker, Jsonb(list(results))]
         )
-        self.held.difference_update(row[0] for row in rows if row[2] != "locked")
+        self.held.difference_update((row[0], row[1]) for row in rows if row[2] != "locked")
         return [(row[0], row[1], row[2]) for row in rows]
 
     async def templates(self, keys: Sequence[tuple[UUID, int]]) -> list[dict[str, Any]]:
@@ -175,4 +191,5 @@ def _jtd(row: tuple[Any, ...]) -> Jtd:
         retry_count=row[17],
         max_retries=row[18],
         expires_at=row[19],
+        bound_to=row[20],
     )

@@ -26,6 +26,9 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
     Raises `RenderError`, which no retry can mend: those of `CompiledTemplate.render`, and
     `payload_invalid`, `header_unsafe`, `attachment_invalid`, `attachment_too_large`.
     """
+    for name in ("payload", "template_variables", "metadata"):
+        if not isinstance(getattr(jtd, name), Mapping):
+            raise RenderError("payload_invalid", f"{name} is no JSON object that can be read")
     variables = template.complete(_variables(jtd))
     rendered = template.render(variables, jtd.created_at)
     return Message(

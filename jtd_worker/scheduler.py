@@ -43,6 +43,7 @@ class Scheduler:
         """Tick until told to stop; with `stop_when_idle`, stop everybody once nothing is left to do."""
         while not self._stopping.is_set():
             asleep = [name for name, consumer in self._consumers.items() if consumer.is_asleep]
+            await self._queue.reconcile()
             tick = await self._queue.tick(asleep)
             self._progress.ticked(tick.wake, is_partitioned=tick.is_partitioned)
             for name in tick.wake:

@@ -20,6 +20,8 @@ from jtd_worker.result import Json
 log = structlog.get_logger()
 
 BATCH: Final = 500
+CHARACTERS: Final = 4_000_000
+"""Texts of deliveries in one call; a single jsonb of the server holds at most 256 MB."""
 LOCKED_PAUSE: Final = 0.25
 """Seconds before the result of a row that somebody holds is tried again."""
 
@@ -79,8 +81,16 @@ class Settler:
                     return
                 self._some_pending.clear()
                 continue
-            batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
-            await self._settle(batch)
+            await self._settle(self._next_batch())
+
+    def _next_batch(self) -> list[Settlement]:
+        """Take what one call can carry: BATCH results, and about CHARACTERS of texts to be written."""
+        batch: list[Settlement] = []
+        characters = 0
+        while self._pending and len(batch) < BATCH and characters < CHARACTERS:
+            batch.append(self._pending.popleft())
+            characters += _written(batch[-1].outcome)
+        return batch
 
     async def _settle(self, batch: list[Settlement]) -> None:
         self._progress.settling()
@@ -137,20 +147,28 @@ def document(settlement: Settlement) -> dict[str, Json]:
             fields["response"] = clean_json(dict(result.response))
             if result.delivery is not None:
                 fields["delivery"] = {"kind": result.delivery.kind, "row": dict(result.delivery.row)}
-        case Retry(code=code, reason=reason, delay=delay):
-            fields |= {"code": clean(code), "reason": clean(reason)}
+        case Retry(code=code, reason=reason, delay=delay, response=response):
+            fields |= {"code": clean(code), "reason": clean(reason), "response": clean_json(dict(response))}
             fields["delay"] = delay.total_seconds() if delay else None
         case Snooze(code=code, reason=reason, delay=delay):
             fields |= {"code": clean(code), "reason": clean(reason), "delay": delay.total_seconds()}
-        case Failed(code=code, reason=reason):
-            fields |= {"code": clean(code), "reason": clean(reason)}
-        case Unknown(code=code, reason=reason, rule=rule):
-            fields |= {"code": clean(code), "reason": clean(reason), "rule": rule.value}
+        case Failed(code=code, reason=reason, response=response):
+            fields |= {"code": clean(code), "reason": clean(reason), "response": clean_json(dict(response))}
+        case Unknown(code=code, reason=reason, rule=rule, response=response):
+            fields |= {"code": clean(code), "reason": clean(reason), "response": clean_json(dict(response))}
+            fields["rule"] = rule.value
         case Release():
             pass
         case _:
             assert_never(settlement.outcome)
     return fields
+
+
+def _written(outcome: Outcome) -> int:
+    """Return how many characters of text a settle writes for this outcome."""
+    if not isinstance(outcome, Sent) or outcome.result.delivery is None:
+        return 0
+    return sum(len(text) for text in outcome.result.delivery.row.values() if isinstance(text, str))
 
 
 def stopwatch() -> Callable[[], float]:

@@ -134,8 +134,13 @@ class Worker:
             for channel, pool in outlets.items()
             if not all(outlet.adapter.capabilities.transactional for outlet in pool)
         ]
+        if self._settings.slots < len(outbound):
+            raise ConfigurationError(
+                f"JTD_SLOTS is {self._settings.slots}, and {len(outbound)} channels leave the house: "
+                "each needs a slot of its own"
+            )
         # each channel has its share, so that a provider that hangs holds up its own channel alone
-        share = {channel: Slots(max(1, self._settings.slots // len(outbound))) for channel in outbound}
+        share = {channel: Slots(self._settings.slots // len(outbound)) for channel in outbound}
         for name in names:
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
             own = share.get(name.channel) or Slots(2 * BATCH)

@@ -66,11 +66,13 @@ CREATE TABLE IF NOT EXISTS jtd.inflight (
     msg_id bigint NOT NULL,
     claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     handed_off_at timestamptz,
+    provider text,
     unknown_rule text CHECK (unknown_rule IN ('idempotent_retry', 'hold', 'resend'))
 ) WITH (fillfactor = 50);
 CREATE INDEX IF NOT EXISTS inflight_worker_idx ON jtd.inflight (worker_id);
 COMMENT ON TABLE jtd.inflight IS 'What is executing: a claim writes it, a settle deletes it.';
 COMMENT ON COLUMN jtd.inflight.handed_off_at IS 'Set before the first byte leaves; NULL means that the message has certainly not been sent.';
+COMMENT ON COLUMN jtd.inflight.provider IS 'Whom it was handed to.';
 COMMENT ON COLUMN jtd.inflight.unknown_rule IS 'What follows if the worker dies after the hand-off.';
 
 CREATE TABLE IF NOT EXISTS jtd.sleepers (

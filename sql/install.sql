@@ -27,6 +27,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/dlq_requeue.sql
 \ir functions/enqueue.sql
 \ir functions/enqueue_row.sql
+\ir functions/event_type_added.sql
 \ir functions/explain.sql
 \ir functions/find_template.sql
 \ir functions/fold_counts.sql
@@ -39,6 +40,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/heed_inserted.sql
 \ir functions/heed_updated.sql
 \ir functions/idle_v1.sql
+\ir functions/keep_channel.sql
 \ir functions/lane.sql
 \ir functions/leave_v1.sql
 \ir functions/make_partitions.sql

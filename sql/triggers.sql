@@ -10,6 +10,12 @@ CREATE OR REPLACE TRIGGER n_jtd_20_enqueue_row
     BEFORE INSERT ON public.n_jtd
     FOR EACH ROW EXECUTE FUNCTION jtd.enqueue_row();
 
+CREATE OR REPLACE TRIGGER n_jtd_20_keep_channel
+    BEFORE UPDATE OF channel_code ON public.n_jtd
+    FOR EACH ROW
+    WHEN (NEW.channel_code IS DISTINCT FROM OLD.channel_code)
+    EXECUTE FUNCTION jtd.keep_channel();
+
 CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted
     AFTER INSERT ON public.n_jtd
     REFERENCING NEW TABLE AS new_rows
@@ -34,6 +40,11 @@ CREATE OR REPLACE TRIGGER n_jtd_20_forget_deleted
     AFTER DELETE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.forget_deleted();
+
+CREATE OR REPLACE TRIGGER n_jtd_event_types_added
+    AFTER INSERT ON public.n_jtd_event_types
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.event_type_added();
 
 CREATE OR REPLACE TRIGGER n_jtd_channels_added
     AFTER INSERT ON public.n_jtd_channels

@@ -60,7 +60,7 @@ def claim(db: psycopg.Connection, queue: str = "jtd_email") -> list[UUID]:
 def hand_off(db: psycopg.Connection, *ids: UUID, rule: str = "hold") -> None:
     attempts = [row(db, jtd_id)["attempt"] for jtd_id in ids]
     returned = db.execute(
-        "SELECT jtd.hand_off_v1(%s, %s, %s, %s)", (WORKER, list(ids), attempts, rule)
+        "SELECT jtd.hand_off_v1(%s, %s, %s, %s, 'smtp')", (WORKER, list(ids), attempts, rule)
     ).fetchall()
     assert {jtd_id for (jtd_id,) in returned} == set(ids)
 

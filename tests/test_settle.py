@@ -464,6 +464,20 @@ def test_a_proof_of_a_send_while_a_newer_one_runs_makes_that_a_known_duplicate(
     assert remarks(db, first.id)[2:] == [("duplicate_known", proof)]
 
 
+@pytest.mark.parametrize("outcome", ["unknown", "retry", "release"])
+def test_a_proof_of_an_older_attempt_leaves_the_newer_one_as_it_is(
+    worker: Worker, db: psycopg.Connection, outcome: str
+) -> None:
+    first = begin(worker)
+    worker.settle(result(first, "unknown", code="timeout", rule="resend"))
+    second = due_now(worker, first.id)
+    worker.settle(result(second, outcome, code="timeout", rule="hold"))
+    before = row(db, first.id)
+    assert worker.settle(result(first, "sent", provider_message_id="<1>")) == ["late"]
+    assert row(db, first.id) == before
+    assert [action for action, _ in remarks(db, first.id)] == ["possible_duplicate", "late_result"]
+
+
 @pytest.mark.parametrize("rule", ["hold", "resend", "idempotent_retry"])
 def test_a_late_proof_resolves_an_unknown_outcome_of_the_same_attempt(
     worker: Worker, db: psycopg.Connection, rule: str
@@ -752,12 +766,9 @@ def test_only_those_that_may_go_are_handed_off(either: Worker, dsn: str, db: psy
     db.execute("SELECT jtd.cancel(%s, 'changed my mind')", [cancelled.id])
     move(db, expired.id, "expires_at = now() - interval '1 s'")
     move(db, newer.id, "attempt = 2")
+    db.execute("UPDATE jtd.inflight SET attempt = 2 WHERE jtd_id = %s", [newer.id])
+    db.execute("UPDATE jtd.inflight SET worker_id = %s WHERE jtd_id = %s", [Worker(db).id, other.id])
     either.settle(result(settled, "failed", code="x"))
-    db.execute(
-        "UPDATE jtd.inflight SET attempt = 2, worker_id = %s WHERE jtd_id = ANY (%s)",
-        [Worker(db).id, [newer.id, other.id]],
-    )
-    move(db, other.id, "attempt = 2")
     with locked(dsn, held.id):
         assert either.hand_off(good, cancelled, expired, newer, held, settled, other) == {good.id}
     handed_off = db.execute("SELECT jtd_id FROM jtd.inflight WHERE handed_off_at IS NOT NULL").fetchall()
@@ -782,7 +793,7 @@ def test_a_hand_off_and_a_cancel_at_the_same_time_never_both_succeed(
         user.commit()
 
         sender.execute(
-            "SELECT jtd.hand_off_v1(%s, %s, %s, 'resend')", [either.id, [second.id], [second.attempt]]
+            "SELECT jtd.hand_off_v1(%s, %s, %s, 'resend', 'smtp')", [either.id, [second.id], [second.attempt]]
         )
         cancel = pool.submit(one, user, "SELECT jtd.cancel(%s)", second.id)
         wait_until_blocked(db, user.info.backend_pid)

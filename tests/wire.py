@@ -28,14 +28,19 @@ class Wire:
     def cut(self) -> None:
         """Break all connections and refuse new ones, until `mend`."""
         self._is_cut = True
-        for writer in list(self._writers):
-            writer.transport.abort()
+
+        def abort() -> None:
+            for writer in self._writers:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(abort)
 
     def mend(self) -> None:
         """Let connections through again."""
         self._is_cut = False
 
     async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_unix_server(self._connected, self._folder / ".s.PGSQL.5432")
         ready.set()
         async with server:

@@ -48,7 +48,7 @@ class Worker:
     def hand_off(self, *jobs: Any, rule: str = "resend") -> set[UUID]:
         """Hand jobs off; returns those that may go."""
         rows = self.db.execute(
-            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s)",
+            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s, 'smtp')",
             [self.id, [job.id for job in jobs], [job.attempt for job in jobs], rule],
         ).fetchall()
         return {row[0] for row in rows}

@@ -1,5 +1,6 @@
 """Mail by SMTP submission to a relay or provider (RFC 5321, 6409, 8314)."""
 
+import asyncio
 import re
 import socket
 import ssl
@@ -96,7 +97,10 @@ class EmailSmtp(SingleSend):
     async def send_one(self, message: Message) -> SendResult:
         """Send one mail; see `Session.deliver` for what is certain and what is Unknown."""
         try:
-            mail = mime.build(message, self._settings.sender)
+            if message.attachments:  # encoding megabytes takes its time: not that of the event loop
+                mail = await asyncio.to_thread(mime.build, message, self._settings.sender)
+            else:
+                mail = mime.build(message, self._settings.sender)
         except RenderError as error:
             return Refused(retry=Retry.NEVER, scope=Scope.MESSAGE, code=error.code, reason=str(error))
         except RecipientError as error:

@@ -12,6 +12,7 @@ DECLARE
         WHERE (r.outcome = 'retry' OR (r.outcome = 'unknown' AND r.rule IN ('idempotent_retry', 'resend')))
             AND j.retry_count < coalesce(j.max_retries, 0));
     released uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'release');
+    doomed uuid[];
     snoozed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'snooze');
     blocked uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'blocked');
 BEGIN
@@ -22,10 +23,13 @@ BEGIN
         provider_response = r.response,
         executed_at = coalesce(f.handed_off_at, j.executed_at),
         execution_result = jsonb_strip_nulls(jsonb_build_object(
-            'outcome', r.outcome, 'attempt', r.attempt, 'code', left(r.code, 100)))
+            'outcome', r.outcome, 'attempt', r.attempt, 'code', left(r.code, 100),
+            -- it may be with this provider, who alone would know a second copy: no other may be asked
+            'bound_to', CASE WHEN r.outcome = 'unknown' AND r.rule = 'idempotent_retry' THEN r.provider
+                ELSE j.execution_result ->> 'bound_to' END))
     FROM unnest(p_results) AS r
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
-    WHERE j.id = r.id AND r.outcome IN ('retry', 'failed', 'unknown', 'blocked');
+    WHERE j.id = r.id AND r.outcome IN ('retry', 'snooze', 'failed', 'unknown', 'blocked');
 
     PERFORM jtd.step(failed, 'failed');
     UPDATE public.n_jtd AS j SET completed_at = now()
@@ -51,6 +55,21 @@ BEGIN
     FROM (SELECT r.code, array_agg(r.id) AS ids FROM unnest(p_results) AS r
         WHERE r.id = ANY (snoozed) GROUP BY r.code) AS snoozed_alike;
 
+    UPDATE public.n_jtd AS j
+    SET execution_result = coalesce(j.execution_result, '{}') || jsonb_build_object(
+        'code', r.code, 'lost', coalesce((j.execution_result ->> 'lost')::integer, 0) + 1)
+    FROM unnest(p_results) AS r
+    WHERE j.id = r.id AND r.outcome = 'release' AND r.code = 'worker_lost';
+    -- what loses one worker after the other is the cause; what was lost once may have been its neighbour
+    doomed := ARRAY(
+        SELECT j.id FROM public.n_jtd AS j
+        WHERE j.id = ANY (released) AND (j.execution_result ->> 'lost')::integer > coalesce(j.max_retries, 0) + 1);
+    UPDATE public.n_jtd AS j
+    SET error_code = 'worker_lost', error_message = 'each worker that took it was lost before it handed it over'
+    WHERE j.id = ANY (doomed);
+    PERFORM jtd.step(doomed, 'failed');
+    UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (doomed);
+    released := ARRAY(SELECT u.id FROM unnest(released) AS u (id) WHERE u.id <> ALL (doomed));
     PERFORM jtd.step(released, 'pending', 'given_back');
     PERFORM jtd.step(released, 'queued');
     PERFORM jtd.step(blocked_alike.ids, 'cancelled', blocked_alike.code)

@@ -11,7 +11,8 @@ RETURNS TABLE (
     id uuid, attempt integer, tenant_id uuid, event_type_code text, channel_code text, source_type_code text,
     recipient text, recipient_name text, payload jsonb, template_variables jsonb, metadata jsonb,
     template_id uuid, template_version integer, template_key text, locale text, created_at timestamptz,
-    is_diverted boolean, retry_count integer, max_retries integer, expires_at timestamptz)
+    is_diverted boolean, retry_count integer, max_retries integer, expires_at timestamptz,
+    bound_to text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -144,7 +145,7 @@ BEGIN
         jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload), j.recipient_name::text,
         j.payload, j.template_variables, j.metadata, CASE WHEN j.template_version IS NOT NULL THEN j.template_id END,
         j.template_version, j.template_key::text, j.locale::text, j.created_at, t.is_diverted, j.retry_count,
-        j.max_retries, j.expires_at
+        j.max_retries, j.expires_at, j.execution_result ->> 'bound_to'
     FROM unnest(taken, diverted) AS t (id, is_diverted)
     JOIN public.n_jtd AS j ON j.id = t.id;
 END

@@ -18,11 +18,11 @@ AS $$
             WHEN p.place IN ('ready', 'queued') AND hindrance.sentence IS NULL THEN now()
         END,
         CASE p.place
-            WHEN 'waiting' THEN format('It waits until %s (%s); then it takes its turn for channel %s.%s',
-                to_char(w.due, 'YYYY-MM-DD HH24:MI:SS TZ'), w.reason, j.channel_code,
-                CASE WHEN j.retry_count > 0 THEN format(' Attempts used: %s of %s; the last ended with %s.',
-                    j.retry_count, j.max_retries + 1, coalesce(concat_ws(': ', j.error_code, j.error_message), ''))
-                    ELSE '' END)
+            WHEN 'waiting' THEN format('It waits until %s (%s); then it %s.%s',
+                to_char(w.due, 'YYYY-MM-DD HH24:MI:SS TZ'), w.reason,
+                CASE WHEN w.due >= j.expires_at THEN 'expires' ELSE 'takes its turn for channel ' || j.channel_code END,
+                CASE WHEN j.error_code IS NULL THEN '' ELSE format(' Attempts used: %s of %s; the last ended with %s.',
+                    j.retry_count, j.max_retries + 1, concat_ws(': ', j.error_code, j.error_message)) END)
             WHEN 'ready' THEN format('It is due and waits for its turn to be queued for channel %s.', j.channel_code)
                 || coalesce(hindrance.sentence, remark.sentence)
             WHEN 'queued' THEN format('It is queued for channel %s; the next free worker takes it.', j.channel_code)

@@ -18,6 +18,7 @@ BEGIN
         FROM public.n_jtd_history AS h
         WHERE h.txid >= last.below_txid AND h.txid < below AND h.created_at >= last.counted_at - interval '7 days'
             AND h.action IN ('created', 'imported', 'status_changed', 'deleted')
+            AND h.tenant_id IS NOT NULL AND h.event_type_code IS NOT NULL  -- remarks of services may lack them
         GROUP BY 1, 2, 3, 4, 5
     ), change AS (
         SELECT s.tenant_id, s.channel_code, s.event_type_code, c.status_code, sum(c.jobs) AS jobs

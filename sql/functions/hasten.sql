@@ -1,5 +1,5 @@
 -- Takes jobs that somebody sent a message for as far as they may go: due ones to queued, others to a list.
--- Called by: jtd.dispose.  Locks: nothing; the caller holds the rows.
+-- Called by: jtd.dispose, jtd.place_updated.  Locks: nothing; the caller holds the rows.
 -- A bare pgmq.send of a job's id is so a legal way to enqueue it, also where triggers were disabled.
 CREATE OR REPLACE FUNCTION jtd.hasten(p_ids uuid[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER

@@ -8,14 +8,16 @@ AS $$
 DECLARE
     was_listed uuid[];
     to_place uuid[];
+    begun_anew uuid[];
 BEGIN
     SELECT
         array_agg(n.id) FILTER (WHERE o.status_code IN ('pending', 'scheduled')),
-        array_agg(n.id) FILTER (WHERE n.status_code IN ('pending', 'scheduled', 'queued'))
-    INTO was_listed, to_place
+        array_agg(n.id) FILTER (WHERE n.status_code IN ('pending', 'scheduled', 'queued')),
+        array_agg(n.id) FILTER (WHERE n.status_code = 'created')
+    INTO was_listed, to_place, begun_anew
     FROM new_rows AS n
     JOIN old_rows AS o ON o.id = n.id
-    WHERE (n.status_code IN ('pending', 'scheduled', 'queued') OR o.status_code IN ('pending', 'scheduled'))
+    WHERE (n.status_code IN ('created', 'pending', 'scheduled', 'queued') OR o.status_code IN ('pending', 'scheduled'))
         AND (n.status_code <> o.status_code
             OR (n.status_code <> 'queued'
                 AND (n.scheduled_at, n.next_retry_at, n.expires_at, n.priority, n.channel_code)
@@ -25,6 +27,12 @@ BEGIN
     END IF;
     IF to_place IS NOT NULL THEN
         PERFORM jtd.place(to_place);
+    END IF;
+    IF begun_anew IS NOT NULL THEN
+        PERFORM jtd.hasten(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j
+            JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code AND e.is_message
+            WHERE j.id = ANY (begun_anew)));
     END IF;
     RETURN NULL;
 END

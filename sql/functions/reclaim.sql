@@ -20,6 +20,7 @@ BEGIN
             'attempt', j.attempt,
             'outcome', CASE WHEN f.jtd_id IS NOT NULL AND f.handed_off_at IS NULL THEN 'release' ELSE 'unknown' END,
             'rule', coalesce(f.unknown_rule, 'hold'),
+            'provider', f.provider,
             'code', 'worker_lost',
             'reason', 'the worker stopped between the hand-off and the result'
         )), '[]')
