@@ -647,7 +647,7 @@ def test_the_server_in_a_thread_serves_other_loops_and_is_watched_from_outside()
 def test_an_unknown_outcome_is_retried_under_the_same_id_unless_settings_say_otherwise() -> None:
     usual = build(settings("https://hooks.example/in"), "sms").capabilities
     assert usual.unknown_rule is UnknownRule.IDEMPOTENT_RETRY
-    assert not usual.needs_hand_off
+    assert usual.needs_hand_off
     held = build(settings("https://hooks.example/in", unknown="hold"), "sms").capabilities
     assert held.unknown_rule is UnknownRule.HOLD
     assert held.needs_hand_off

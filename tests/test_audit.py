@@ -109,10 +109,11 @@ def test_a_step_is_valid_exactly_if_the_flow_of_the_event_type_has_it(db: psycop
             tenant_id, event_type_code, source_type_code, channel_code, status_code, source_ref)
         SELECT gen_random_uuid(), a.event_type_code, 'manual', 'email', a.code, b.code
         FROM n_jtd_statuses AS a
-        JOIN n_jtd_statuses AS b ON b.event_type_code = a.event_type_code AND b.id <> a.id"""
+        JOIN n_jtd_statuses AS b ON b.event_type_code = a.event_type_code AND b.id <> a.id
+            AND b.code <> 'created'"""  # set back to created, a message begins its walk anew
     )
     changed = db.execute("UPDATE n_jtd SET status_code = source_ref").rowcount
-    assert changed > 800
+    assert changed > 700
     taken = db.execute(
         "SELECT event_type_code, from_status_code, to_status_code, is_valid_transition FROM n_jtd_history"
         " WHERE action = 'status_changed'"

@@ -135,6 +135,7 @@ def test_a_claim_returns_what_is_needed_to_send(either: Worker, db: psycopg.Conn
     expected = {name: stored[name] for name in job._fields if name in stored} | {
         "recipient": "john@example.com",
         "is_diverted": False,
+        "bound_to": None,
         "attempt": 1,
         "template_id": template[0][0],
         "template_version": template[0][1],
@@ -344,7 +345,8 @@ def test_a_queued_job_of_a_channel_that_is_gone_ends_with_a_reason(
     worker: Worker, db: psycopg.Connection
 ) -> None:
     jtd_id = insert_jtd(db)
-    move(db, jtd_id, "channel_code = 'pigeon'")
+    with no_triggers(db):
+        move(db, jtd_id, "channel_code = 'pigeon'")
     assert claim_effect(worker, jtd_id) == Effect(
         False, "cancelled", "final", [], {}, [("queued", "cancelled")]
     )
@@ -594,6 +596,37 @@ def test_a_job_whose_worker_was_lost_with_it_is_claimed_alone(worker: Worker, db
     assert len(queue_content(db, "jtd_email")) == 6
     batches = [{job.id for job in worker.claim()} for _ in range(2)]
     assert batches in ([{victim}, set(ids)], [set(ids), {victim}])
+
+
+def test_a_job_is_claimed_alone_once_two_workers_were_lost_before_a_hand_off(
+    worker: Worker, db: psycopg.Connection
+) -> None:
+    lost = insert_many(db, 3, max_retries=0)
+    worker.age()
+    for _ in range(2):
+        dead = Worker(db)
+        assert sorted(job.id for job in dead.claim()) == lost  # the first time they may have been unlucky
+        dead.lapse()
+        assert worker.tick()["reclaimed"] == 3
+    fine = insert_many(db, 5)
+    batches = [sorted(job.id for job in worker.claim()) for _ in range(4)]
+    assert sorted(batch for batch in batches if len(batch) == 1) == [[jtd_id] for jtd_id in lost]
+    assert fine in batches
+    assert all(message.hidden_for > 500 for message in queue_content(db, "jtd_email"))
+
+
+def test_a_job_that_takes_a_third_worker_with_it_ends(worker: Worker, db: psycopg.Connection) -> None:
+    jtd_id = insert_jtd(db, max_retries=0)
+    worker.age()
+    for _ in range(3):
+        dead = Worker(db)
+        dead.claim_one()
+        dead.lapse()
+        worker.tick()
+    found = row(db, jtd_id)
+    assert (found["status_code"], found["error_code"]) == ("failed", "worker_lost")
+    assert found["completed_at"] is not None
+    assert whereabouts(db, jtd_id).place == "final"
 
 
 # When a claim is refused or idle

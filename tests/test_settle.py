@@ -256,7 +256,7 @@ def test_a_snooze_costs_no_attempt(either: Worker, db: psycopg.Connection) -> No
         assert either.settle(result(job, "snooze", code="throttled", reason="slow", delay=120)) == ["applied"]
         found = row(db, job.id)
         assert (found["status_code"], found["retry_count"]) == ("pending", 0)
-        assert found["error_code"] is None
+        assert (found["error_code"], found["error_message"]) == ("throttled", "slow")
         assert 115 < delay(db, job.id) <= 120
         assert ended(db, job.id) == [("executing", "pending")]
         assert one(db, "SELECT reason FROM jtd.waiting") == "throttled"
@@ -353,7 +353,7 @@ def test_an_unknown_outcome_with_an_idempotent_provider_is_no_possible_duplicate
     worker: Worker, db: psycopg.Connection
 ) -> None:
     job = begin(worker)
-    worker.settle(result(job, "unknown", code="timeout", rule="idempotent_retry"))
+    worker.settle(result(job, "unknown", code="timeout", rule="idempotent_retry", provider="p1"))
     assert (row(db, job.id)["status_code"], row(db, job.id)["retry_count"]) == ("pending", 1)
     assert remarks(db, job.id) == []
 
@@ -755,9 +755,9 @@ def test_a_result_without_a_usable_id_costs_the_others_nothing(
 def test_a_hand_off_is_put_on_record_with_its_rule(either: Worker, db: psycopg.Connection) -> None:
     job = begin(either)
     assert either.hand_off(job, rule="hold") == {job.id}
-    [(at, rule)] = db.execute("SELECT handed_off_at, unknown_rule FROM jtd.inflight").fetchall()
+    [(at, *noted)] = db.execute("SELECT handed_off_at, unknown_rule, provider FROM jtd.inflight").fetchall()
     assert at is not None
-    assert rule == "hold"
+    assert noted == ["hold", "smtp"]
 
 
 def test_only_those_that_may_go_are_handed_off(either: Worker, dsn: str, db: psycopg.Connection) -> None:

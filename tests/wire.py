@@ -24,6 +24,7 @@ class Wire:
         self.statements = 0
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
         """Break all connections and refuse new ones, until `mend`."""
@@ -45,8 +46,15 @@ class Wire:
         ready.set()
         async with server:
             await stop.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         if self._is_cut:
             writer.transport.abort()
             return
@@ -56,8 +64,10 @@ class Wire:
             up = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, up[1]}
         try:
-            await asyncio.gather(self._count(reader, up[1]), self._copy(up[0], writer))
-        except (OSError, asyncio.IncompleteReadError):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._count(reader, up[1]))
+                group.create_task(self._copy(up[0], writer))
+        except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._writers -= {writer, up[1]}

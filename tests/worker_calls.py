@@ -45,11 +45,11 @@ class Worker:
         [job] = self.claim(queue)
         return job
 
-    def hand_off(self, *jobs: Any, rule: str = "resend") -> set[UUID]:
+    def hand_off(self, *jobs: Any, rule: str = "resend", provider: str = "smtp") -> set[UUID]:
         """Hand jobs off; returns those that may go."""
         rows = self.db.execute(
-            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s, 'smtp')",
-            [self.id, [job.id for job in jobs], [job.attempt for job in jobs], rule],
+            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s, %s)",
+            [self.id, [job.id for job in jobs], [job.attempt for job in jobs], rule, provider],
         ).fetchall()
         return {row[0] for row in rows}
 

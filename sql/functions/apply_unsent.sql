@@ -60,10 +60,12 @@ BEGIN
         'code', r.code, 'lost', coalesce((j.execution_result ->> 'lost')::integer, 0) + 1)
     FROM unnest(p_results) AS r
     WHERE j.id = r.id AND r.outcome = 'release' AND r.code = 'worker_lost';
-    -- what loses one worker after the other is the cause; what was lost once may have been its neighbour
+    -- what loses one worker after the other is the cause; lost twice it may have been its neighbour, then it is
+    -- claimed alone
     doomed := ARRAY(
         SELECT j.id FROM public.n_jtd AS j
-        WHERE j.id = ANY (released) AND (j.execution_result ->> 'lost')::integer > coalesce(j.max_retries, 0) + 1);
+        WHERE j.id = ANY (released)
+            AND (j.execution_result ->> 'lost')::integer > greatest(2, coalesce(j.max_retries, 0) + 1));
     UPDATE public.n_jtd AS j
     SET error_code = 'worker_lost', error_message = 'each worker that took it was lost before it handed it over'
     WHERE j.id = ANY (doomed);

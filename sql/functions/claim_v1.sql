@@ -1,8 +1,8 @@
 -- Reads a queue, and makes the jobs behind its messages the worker's: fenced, executing, in flight.
 -- Called by: every consumer.  Locks: the claimed rows, by id, SKIP LOCKED.
 -- Returns nothing when the queue is empty (the worker is then entered as a sleeper) or its channel paused.
--- A job whose last worker was lost with it is claimed alone. One that takes no change (SQLSTATE 22, 23) keeps its
--- message, hidden for an hour, with a note in its audit trail.
+-- A job that lost an attempt with its worker, or two workers before a hand-off, is claimed alone: it may be what
+-- ends them. One that takes no change (SQLSTATE 22, 23) keeps its message, hidden for an hour, and gets a note.
 --
 -- The message is a hint, the row is the truth. The read and the look at the rows are two statements on
 -- purpose: with one snapshot a row committed in between would look absent, and its message be thrown away.
@@ -26,6 +26,7 @@ DECLARE
     wanted uuid[];
     held uuid[];
     lost uuid[];
+    postponed uuid[];
     taken uuid[] := '{}';
     diverted boolean[] := '{}';
     refused uuid[] := '{}';
@@ -62,14 +63,18 @@ BEGIN
         BEGIN  -- locks and writes in one block: a lock of the outer one would make a MultiXact of each row
             SELECT coalesce(array_agg(l.id), '{}'), array_agg(l.id) FILTER (WHERE l.is_lost) INTO held, lost
             FROM (
-                SELECT j.id, j.execution_result ->> 'code' = 'worker_lost' AS is_lost
+                SELECT j.id, j.execution_result ->> 'code' = 'worker_lost'
+                    AND (j.execution_result ->> 'outcome' = 'unknown'
+                        OR (j.execution_result ->> 'lost')::integer >= 2) AS is_lost
                 FROM public.n_jtd AS j
                 LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
                 WHERE j.id = ANY (wanted) AND j.status_code = 'queued' AND j.channel_code = queue.channel_code
                     AND jtd.lane(j.priority, s.is_urgent) = queue.lane
                 ORDER BY j.id
                 FOR NO KEY UPDATE OF j SKIP LOCKED) AS l;
+            postponed := '{}';
             IF lost <> '{}' THEN
+                postponed := array_remove(held, lost[1]);
                 held := lost[1:1];
             END IF;
 
@@ -113,7 +118,7 @@ BEGIN
                 ON CONFLICT (jtd_id) DO UPDATE
                 SET attempt = excluded.attempt, worker_id = excluded.worker_id, queue_name = excluded.queue_name,
                     msg_id = excluded.msg_id, claimed_at = excluded.claimed_at, handed_off_at = NULL,
-                    unknown_rule = NULL
+                    provider = NULL, unknown_rule = NULL
             )
             SELECT array_agg(b.id), array_agg(b.is_diverted) INTO taken, diverted FROM begun AS b;
             EXIT;
@@ -130,6 +135,13 @@ BEGIN
         END;
     END LOOP;
 
+    IF postponed <> '{}' THEN  -- one statement, since there may be many, and again with each claim until none is lost
+        EXECUTE format('UPDATE pgmq.%I SET vt = clock_timestamp() WHERE msg_id = ANY ($1)', 'q_' || p_queue)
+            USING ARRAY(SELECT m.msg_id FROM unnest(ids, msg_ids) AS m (id, msg_id) WHERE m.id = ANY (postponed));
+        SELECT array_agg(m.msg_id), array_agg(m.body), array_agg(m.id) INTO msg_ids, bodies, ids
+        FROM unnest(msg_ids, bodies, ids) AS m (msg_id, body, id)
+        WHERE m.id IS NULL OR m.id <> ALL (postponed);
+    END IF;
     IF coalesce(cardinality(taken), 0) < cardinality(msg_ids) THEN
         PERFORM jtd.dispose(p_worker, p_queue, msg_ids, bodies, ids, 10 * lease);
     END IF;
