@@ -10,6 +10,7 @@ class Slots:
     def __init__(self, total: int) -> None:
         """`total` is at least 1."""
         self._free = total
+        self._is_serving = False
         self._waiters: deque[tuple[asyncio.Future[int], int]] = deque()
 
     async def take(self, most: int, *, is_urgent: bool = False) -> int:
@@ -29,8 +30,18 @@ class Slots:
             raise
 
     def give(self, number: int) -> None:
-        """Give slots back, to whoever waits for them."""
+        """Give slots back.
+
+        Whoever waits is served once the event loop has come round: a batch that ends gives its slots
+        one by one, and they make one large claim, not many of one.
+        """
         self._free += number
+        if self._waiters and not self._is_serving:
+            self._is_serving = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        self._is_serving = False
         while self._free and self._waiters:
             granted, most = self._waiters.popleft()
             if not granted.done():

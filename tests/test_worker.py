@@ -262,11 +262,31 @@ def test_a_row_that_somebody_holds_delays_that_row_only(
     dsn: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
     jtds = insert_many(db, 20)
-    with psycopg.connect(dsn) as holder, running(dsn, "email:outbox", tmp_path):
+    with psycopg.connect(dsn) as holder:
         holder.execute("SELECT FROM n_jtd WHERE id = %s FOR UPDATE", [jtds[7]])
-        eventually(lambda: places(db) == {"sent": 19, "queued": 1})
+        with running(dsn, "email:outbox", tmp_path):
+            eventually(lambda: places(db) == {"sent": 19, "queued": 1})
+            holder.commit()
+            eventually(lambda: places(db) == {"sent": 20})
+
+
+def test_a_row_that_somebody_holds_while_it_is_sent_is_settled_when_it_is_free(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    insert_many(db, 3)
+    with (
+        ThreadedHttpServer([Step.WAIT, *answer(200)]) as server,
+        running(dsn, "email:webhook", tmp_path, **webhook(server)),
+        psycopg.connect(dsn) as holder,
+    ):
+        server.wait_until(lambda s: len(s.requests) == 3)
+        held = UUID(server.server.requests[0].headers["webhook-id"])
+        holder.execute("SELECT FROM n_jtd WHERE id = %s FOR UPDATE", [held])
+        server.release()
+        eventually(lambda: places(db) == {"sent": 2, "in_flight": 1})
         holder.commit()
-        eventually(lambda: places(db) == {"sent": 20})
+        eventually(lambda: places(db) == {"sent": 3})
+        assert set(server.server.counts.values()) == {1}
 
 
 def test_a_killed_worker_loses_nothing(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
@@ -376,8 +396,9 @@ def test_a_thousand_jobs_take_at_most_30_statements_and_10_commits(
     with wire(dsn) as proxy, running(proxy.dsn, "email:noop", tmp_path) as daemon:
         eventually(lambda: one(db, "SELECT count(*) FROM jtd.sleepers") == 2)
         before = proxy.statements
-        for _ in range(thousands):
-            insert_many(db, 1000)
+        with db.transaction():
+            for _ in range(thousands):
+                insert_many(db, 1000)
         eventually(
             lambda: one(db, "SELECT count(*) FROM n_jtd WHERE status_code = 'sent'") == thousands * 1000
         )
