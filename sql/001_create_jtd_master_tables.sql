@@ -648,9 +648,12 @@ END
 $$;
 
 -- One history row for each status change, whoever made it.
+-- Nested loops are off: a session keeps the plan of its first statement, and one made for a single row would
+-- compare each old row with each new one for ever after.
 CREATE OR REPLACE FUNCTION jtd.audit_update() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
 AS $$
 DECLARE
     by_type text;

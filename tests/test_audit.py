@@ -256,3 +256,12 @@ def test_a_change_of_its_name_is_no_new_version(db: psycopg.Connection) -> None:
     )
     assert one(db, "SELECT DISTINCT version FROM n_jtd_templates") == 1
     assert one(db, "SELECT count(*) FROM n_jtd_template_versions") == 0
+
+
+def test_a_trigger_that_joins_old_and_new_rows_never_does_so_in_a_nested_loop(db: psycopg.Connection) -> None:
+    joins = db.execute(
+        "SELECT proname, 'enable_nestloop=off' = ANY (proconfig) FROM pg_proc"
+        " WHERE pronamespace = 'jtd'::regnamespace AND prosrc LIKE '%old_rows%' AND prosrc LIKE '%new_rows%'"
+    ).fetchall()
+    assert {name for name, _ in joins} >= {"audit_update", "place_updated", "heed_updated"}
+    assert all(safe for _, safe in joins)

@@ -1,8 +1,11 @@
 -- Keeps the list of jobs that a person should look at in step with their changes.
 -- Called by: AFTER UPDATE statement trigger on public.n_jtd.  Locks: list rows of jobs that the statement holds.
+-- Nested loops are off: a session keeps the plan of its first statement, and one made for a single row would
+-- compare each old row with each new one for ever after.
 CREATE OR REPLACE FUNCTION jtd.heed_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
 AS $$
 DECLARE
     changed uuid[] := ARRAY(

@@ -1,9 +1,12 @@
 -- Keeps the lists and queues in step with a change of jobs, whoever made it.
 -- Called by: AFTER UPDATE statement trigger on public.n_jtd.  Locks: list rows of jobs that the statement holds.
 -- A claim and a settled send touch neither list and pass through.
+-- Nested loops are off: a session keeps the plan of its first statement, and one made for a single row would
+-- compare each old row with each new one for ever after.
 CREATE OR REPLACE FUNCTION jtd.place_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
 AS $$
 DECLARE
     was_listed uuid[];
