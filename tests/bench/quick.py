@@ -63,7 +63,7 @@ $bound$"""
 
 def fill(db: psycopg.Connection) -> None:
     """Put JOBS jobs of 20 tenants straight into the queue, and nothing else."""
-    db.execute("TRUNCATE n_jtd, n_jtd_history, n_jtd_outbox, jtd.inflight, pgmq.q_jtd_email")
+    db.execute("TRUNCATE n_jtd, n_jtd_history, jtd.inflight, jtd.ready, jtd.windows, pgmq.q_jtd_email")
     for number in range(JOBS // 1000):
         insert_many(db, 1000, tenant_id=UUID(int=number % 20 + 1))
     db.execute("VACUUM ANALYZE n_jtd")
@@ -169,7 +169,7 @@ def measure() -> dict[str, Any]:
                 for name, run in runs.items():
                     rates[name].append(run(dsn, db, Path(folder)))
             fill(db)
-            db.execute("TRUNCATE n_jtd, n_jtd_history, pgmq.q_jtd_email")
+            db.execute("TRUNCATE n_jtd, n_jtd_history, jtd.windows, pgmq.q_jtd_email")
             waits = {
                 "insert to adapter": latencies(dsn, db, transactional=True),
                 "insert to adapter, with hand-off": latencies(dsn, db, transactional=False),
