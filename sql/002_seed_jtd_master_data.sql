@@ -92,7 +92,7 @@ status (family, display_order, code, name, status_type, flags, icon, color, desc
         ('message',       40,  'queued',      'Queued',      'progress', '',   'list',           '#2563EB', 'Ready, and next in the queue of its channel'),
         ('message',       50,  'executing',   'Executing',   'progress', '',   'loader',         '#2563EB', 'A worker is sending it'),
         ('message',       60,  'sent',        'Sent',        'progress', '',   'send',           '#0D9488', 'The provider took it over'),
-        ('message',       70,  'delivered',   'Delivered',   'progress', '',   'check',          '#059669', 'It arrived at the recipient'),
+        ('message',       70,  'delivered',   'Delivered',   'success',  'S',  'check',          '#059669', 'It arrived at the recipient'),
         ('message',       80,  'read',        'Read',        'success',  'TS', 'check-check',    '#16A34A', 'The recipient opened it'),
         ('document',      90,  'viewed',      'Viewed',      'progress', '',   'eye',            '#0891B2', 'The recipient looked at the document'),
         ('document',      100, 'signed',      'Signed',      'success',  'TS', 'pen-tool',       '#16A34A', 'The recipient signed the document'),

@@ -180,7 +180,7 @@ def test_a_partition_made_by_the_operator_stops_no_worker(
 
 
 def test_a_job_that_kills_its_worker_ends(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
-    """F11: a poison row ends after 1 + max_retries lost attempts."""
+    """A poison row ends after 1 + max_retries lost attempts."""
     jtd = insert_jtd(db, max_retries=1)
     for _ in range(5):
         with (
@@ -363,7 +363,7 @@ def test_each_channel_that_leaves_the_house_needs_a_slot(dsn: str, tmp_path: Pat
 
 
 def test_what_is_lost_with_one_worker_after_the_other_ends(db: psycopg.Connection) -> None:
-    """F11 for what dies before the hand-off, e.g. in rendering."""
+    """Also what dies before the hand-off, e.g. in rendering."""
     jtd = insert_jtd(db, max_retries=1)
     worker = "00000000-0000-0000-0000-0000000000aa"
     for _ in range(3):

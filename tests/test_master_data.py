@@ -257,3 +257,33 @@ def test_a_template_named_by_id_wins_and_keeps_the_version_that_was_pinned(db: p
         TENANT,
     )
     assert version == 7
+
+
+@pytest.mark.parametrize(
+    ("event_type", "flags"),
+    [
+        ("notification", "created i, delivered S, read TS, failed FR, bounced TF, cancelled T, expired T"),
+        ("reminder", "created i, delivered S, read TS, failed FR, bounced TF, cancelled T, expired T"),
+        ("payment", "created i, delivered S, read TS, failed FR, bounced TF, cancelled T, expired T"),
+        (
+            "document",
+            "created i, delivered S, read TS, failed FR, bounced TF, cancelled T, expired T, "
+            "signed TS, rejected TF",
+        ),
+        ("appointment", "created i, completed TS, no_show TF, cancelled T"),
+        ("service_visit", "created i, completed TS, no_show TF, cancelled T"),
+        ("task", "created i, completed TS, cancelled T"),
+    ],
+)
+def test_each_status_has_the_flags_of_the_data_model(
+    db: psycopg.Connection, event_type: str, flags: str
+) -> None:
+    rows = db.execute(
+        "SELECT code, concat(CASE WHEN is_initial THEN 'i' END, CASE WHEN is_terminal THEN 'T' END,"
+        " CASE WHEN is_success THEN 'S' END, CASE WHEN is_failure THEN 'F' END,"
+        " CASE WHEN allows_retry THEN 'R' END) FROM n_jtd_statuses WHERE event_type_code = %s",
+        [event_type],
+    ).fetchall()
+    assert {code: found for code, found in rows if found} == dict(
+        pair.split(" ") for pair in flags.split(", ")
+    )
