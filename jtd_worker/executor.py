@@ -208,5 +208,6 @@ def _is_result(answer: object) -> bool:
 def _gone(jtd: Jtd) -> Failed:
     return Failed(
         code="provider_gone",
-        reason=f"provider {jtd.bound_to} may have it already, and JTD_PROVIDERS does not name it any more",
+        reason=f"provider {jtd.bound_to} may have it already, and JTD_PROVIDERS does not name it any more: "
+        "name it again and retry, or retry with --resend to let another provider send it",
     )

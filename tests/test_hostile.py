@@ -55,7 +55,7 @@ def test_an_urgent_job_overtakes_a_backlog(dsn: str, db: psycopg.Connection, tmp
     insert_many(db, 150)
 
     def script(request: Request) -> Steps:
-        time.sleep(0.05)
+        time.sleep(0.05)  # the provider is slow; nothing waits for this
         return answer(200)
 
     with (
@@ -373,3 +373,21 @@ def test_what_is_lost_with_one_worker_after_the_other_ends(db: psycopg.Connectio
         db.execute("SELECT jtd.reclaim(ARRAY[%s::uuid])", [jtd])
     assert (row(db, jtd)["status_code"], row(db, jtd)["error_code"]) == ("failed", "worker_lost")
     assert places(db) == {"final": 1}
+
+
+def test_a_job_that_a_removed_provider_may_have_is_sent_elsewhere_only_by_hand(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    jtd = insert_jtd(db)
+    with ThreadedHttpServer(answer(502)) as server:
+        run_until_idle(dsn, "email:webhook", tmp_path, **webhook(server))
+    for answered in ("pending", "pending"):
+        db.execute("UPDATE n_jtd SET next_retry_at = NULL WHERE id = %s", [jtd])
+        run_until_idle(dsn, "email:outbox", tmp_path)
+        assert (row(db, jtd)["status_code"], row(db, jtd)["error_code"]) == ("failed", "provider_gone")
+        assert one(db, "SELECT jtd.retry(%s)", jtd) == answered
+    run_until_idle(dsn, "email:outbox", tmp_path)
+    assert one(db, "SELECT jtd.retry(%s, true)", jtd) == "pending"
+    run_until_idle(dsn, "email:outbox", tmp_path)
+    assert row(db, jtd)["status_code"] == "sent"
+    assert "possible_duplicate" in [step.action for step in history(db, jtd)]

@@ -23,10 +23,12 @@ BEGIN
     UPDATE public.n_jtd AS j
     SET next_retry_at = NULL,
         last_retry_at = now(),
+        -- who sends it again by hand accepts a second copy, so it may go to any provider
+        execution_result = CASE WHEN p_resend THEN j.execution_result - 'bound_to' ELSE j.execution_result END,
         template_version = CASE WHEN j.executed_at IS NOT NULL THEN j.template_version END
     WHERE j.id = p_id;
     PERFORM jtd.step(ARRAY[p_id], 'pending', 'retry');
-    IF job.error_code = 'outcome_unknown' THEN
+    IF job.error_code = 'outcome_unknown' OR (p_resend AND job.execution_result ? 'bound_to') THEN
         PERFORM jtd.remark(p_id, 'possible_duplicate', 'sent again by hand',
             jsonb_build_object('attempt', job.attempt));
     END IF;
