@@ -1,4 +1,4 @@
-"""Commands about one job: show, enqueue, cancel, retry."""
+"""Commands about jobs: show, enqueue, cancel, retry, resolve, attention."""
 
 import json
 from datetime import datetime
@@ -9,7 +9,7 @@ import typer
 from psycopg.types.json import Jsonb
 
 from jtd_worker import life
-from jtd_worker.console import note, write, write_json
+from jtd_worker.console import note, table, write, write_json
 from jtd_worker.options import Actor, AsJson, Dsn, actor
 from jtd_worker.session import CommandError, session
 
@@ -27,12 +27,20 @@ CANCEL: Final = {
 """What each answer of jtd.cancel means; the first alone changed anything."""
 RETRY: Final = {
     "pending": "it gets one more attempt at once; jtd-worker show {id} tells how it goes",
-    "unknown": "not retried: nobody knows whether it was sent. Ask the provider; if it was not, or twice is "
-    "better than never, run this again with --resend",
+    "unknown": "not retried: nobody knows whether it was sent. Ask the provider, then say so: "
+    "jtd-worker resolve {id} --sent, --resend or --fail",
     "not_failed": "not retried: only a failed job can be; jtd-worker show {id} tells what it is doing",
     "absent": "not retried: there is no job {id} in this database; look at the id and the database",
 }
 """What each answer of jtd.retry means; the first alone changed anything."""
+RESOLVE: Final = {
+    "sent": "recorded as sent; nothing of it will be sent again",
+    "pending": "it gets one more attempt at once, on record as a possible duplicate",
+    "failed": "recorded as written off; it is not listed any more",
+    "not_unknown": "not resolved: it is known how it ended, or it is not over; jtd-worker show {id} tells",
+    "absent": "not resolved: there is no job {id} in this database; look at the id and the database",
+}
+"""What each answer of jtd.resolve means; the last two changed nothing."""
 
 
 @app.command()
@@ -146,6 +154,61 @@ def retry(
     with session(dsn, "retry", actor=actor(as_)) as conn:
         answer = conn.execute("SELECT jtd.retry(%s, %s)", [jtd_id, resend]).fetchall()[0][0]
     _answer(jtd_id, answer, RETRY, as_json)
+
+
+@app.command()
+def resolve(
+    ids: Annotated[list[UUID], typer.Argument(metavar="ID...", help="The ids of the jobs, UUIDs.")],
+    dsn: Dsn,
+    sent: Annotated[bool, typer.Option("--sent", help="It was sent.")] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="It was not, or twice is better than never: send it.")
+    ] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Give it up; never to be known.")] = False,
+    reason: Annotated[str | None, typer.Option(help="How you know, for the audit trail.")] = None,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what became of jobs of unknown outcome; jtd-worker attention lists them."""
+    verdicts = [name for name, said in (("sent", sent), ("resend", resend), ("fail", fail)) if said]
+    if len(verdicts) != 1:
+        raise typer.BadParameter("say what became of it: --sent, --resend or --fail")
+    answers = []
+    with session(dsn, "resolve", actor=actor(as_)) as conn:
+        for jtd_id in ids:  # each a transaction of its own, so that one that is held delays no other
+            query = "SELECT jtd.resolve(%s, %s, %s)"
+            answers.append(conn.execute(query, [jtd_id, verdicts[0], reason]).fetchall()[0][0])
+    sentences = [RESOLVE[answer].format(id=jtd_id) for jtd_id, answer in zip(ids, answers, strict=True)]
+    if as_json:
+        names = ("id", "answer", "sentence")
+        write_json([dict(zip(names, row, strict=True)) for row in zip(ids, answers, sentences, strict=True)])
+    else:
+        write(table(("id", ""), list(zip(ids, sentences, strict=True))))
+    if {"not_unknown", "absent"} & set(answers):
+        raise typer.Exit(1)
+
+
+@app.command()
+def attention(
+    dsn: Dsn,
+    reason: Annotated[str | None, typer.Option(help="One only, e.g. outcome_unknown.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs that a person should look at: failed, of unknown outcome, bounced, blocked."""
+    names = ("id", "since", "reason", "tenant_id", "channel", "attempt", "provider", "executed_at", "message")
+    with session(dsn, "attention") as conn:
+        rows = conn.execute("SELECT * FROM jtd.attention(%s, %s)", [reason, limit + 1]).fetchall()
+    if as_json:
+        write_json([dict(zip(names, row, strict=True)) for row in rows[:limit]])
+    elif rows:
+        lines = [(jtd_id, f"{since:%Y-%m-%d %H:%M:%S}", why, channel, attempt, provider, message)
+            for jtd_id, since, why, _, channel, attempt, provider, _, message in rows[:limit]]  # fmt: skip
+        write(table(("id", "since (UTC)", "reason", "channel", "attempt", "provider", "message"), lines))
+    else:
+        write("Nothing needs a person.")
+    if len(rows) > limit:
+        note(f"There are more than {limit}; --limit shows more.")
 
 
 def _answer(jtd_id: UUID, answer: str, sentences: dict[str, str], as_json: bool) -> None:

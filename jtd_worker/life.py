@@ -22,7 +22,8 @@ HISTORY: Final = (
     "performed_by_type", "performed_by_name", "reason", "details",
 )  # fmt: skip
 DETAILS: Final = (
-    "attempt", "outcome", "provider", "provider_message_id", "error_code", "error_message", "not_before"
+    "attempt", "outcome", "verdict", "provider", "provider_message_id", "error_code", "error_message",
+    "not_before",
 )  # fmt: skip
 """Keys of a history row's details that functions of ours write."""
 

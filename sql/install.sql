@@ -14,6 +14,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/admit_queue.sql
 \ir functions/apply_results.sql
 \ir functions/apply_unsent.sql
+\ir functions/attention.sql
 \ir functions/cancel.sql
 \ir functions/channel_added.sql
 \ir functions/claim_v1.sql
@@ -65,6 +66,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/release_due.sql
 \ir functions/remark.sql
 \ir functions/renew_v1.sql
+\ir functions/resolve.sql
 \ir functions/resume.sql
 \ir functions/retry.sql
 \ir functions/settle_v1.sql

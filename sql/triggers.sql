@@ -67,7 +67,7 @@ BEGIN
             (r.rolname = 'jtd_producer' AND p.proname = 'enqueue')
             OR (r.rolname = 'jtd_worker' AND p.proname LIKE '%\_v1')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
-                'cancel', 'retry', 'explain', 'whereabouts', 'conservation', 'pause', 'resume', 'dlq_list',
+                'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause', 'resume', 'dlq_list',
                 'dlq_requeue', 'dlq_purge', 'status_v1', 'show_v1', 'queues_v1')))
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);

@@ -333,10 +333,35 @@ def test_retry_answers_each_case_and_sends_what_is_unknown_only_if_told_to(
     assert answer(queued) == (1, "not_failed")
     assert answer(uuid4()) == (1, "absent")
     assert answer(unknown) == (1, "unknown")
-    assert "run this again with --resend" in call(dsn, "retry", str(unknown)).out
+    assert f"jtd-worker resolve {unknown} --sent" in call(dsn, "retry", str(unknown)).out
     assert answer(unknown, "--resend") == (0, "pending")
     assert whereabouts(db, unknown).place == "ready"
     assert "possible_duplicate (pending)" in call(dsn, "show", str(unknown)).out
+
+
+def test_resolve_says_what_became_of_each_job(dsn: str, db: psycopg.Connection) -> None:
+    sent, resent, given_up, queued = (insert_jtd(db) for _ in range(4))
+    for jtd_id in (sent, resent, given_up):
+        fail(db, jtd_id, "outcome_unknown")
+    listed = call(dsn, "attention", "--reason", "outcome_unknown")
+    assert (listed.code, listed.out.count("outcome_unknown")) == (0, 3)
+    assert len(json.loads(call(dsn, "attention", "--json", "--limit", "2").out)) == 2
+    ended = call(dsn, "resolve", str(resent), "--resend")
+    assert (ended.code, f"{resent}  it gets one more attempt at once" in ended.out) == (0, True)
+
+    def answer(verdict: str, *ids: UUID) -> tuple[int, list[str]]:
+        ended = call(dsn, "resolve", *map(str, ids), verdict, "--json", "--as", "Jane Smith")
+        return ended.code, [entry["answer"] for entry in json.loads(ended.out)]
+
+    assert answer("--fail", given_up) == (0, ["failed"])
+    assert answer("--sent", sent, queued, TENANT) == (1, ["sent", "not_unknown", "absent"])
+    shown = call(dsn, "show", str(sent)).out
+    assert "resolved (failed)" in shown
+    assert "user Jane Smith" in shown
+    assert "verdict=sent" in shown
+    assert call(dsn, "attention").out == "Nothing needs a person.\n"
+    for options in ([], ["--sent", "--fail"]):
+        assert "--sent, --resend or --fail" in call(dsn, "resolve", str(sent), *options).err
 
 
 def test_history_names_who_did_it(dsn: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,7 +350,7 @@ def test_explain_tells_how_a_job_ended_and_what_could_still_be_done(db: psycopg.
         unknown,
         "final",
         "It ended as failed at WHEN: outcome_unknown, the worker stopped; nothing happens any more"
-        r" unless a person decides whether to send it again\.",
+        r" unless a person says what became of it: jtd\.resolve\.",
     )
     cancelled = insert_jtd(db)
     cancel(db, cancelled, "no need")

@@ -22,7 +22,7 @@ BEGIN
     ) THEN
         RETURN 'final';
     ELSIF handed_off_at IS NOT NULL
-        OR (job.status_code = 'failed' AND job.error_code = 'outcome_unknown')
+        OR (job.status_code = 'failed' AND job.error_code IN ('outcome_unknown', 'written_off'))
         OR NOT jtd.is_valid_step(job.event_type_code, job.status_code, 'cancelled')
     THEN
         RETURN 'too_late';

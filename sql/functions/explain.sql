@@ -40,7 +40,7 @@ AS $$
                 to_char(j.completed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
                 ': ' || nullif(concat_ws(', ', coalesce(j.error_code, j.transition_note), j.error_message), ''),
                 CASE WHEN j.status_code <> 'failed' THEN ''
-                    WHEN j.error_code = 'outcome_unknown' THEN ' unless a person decides whether to send it again'
+                    WHEN j.error_code = 'outcome_unknown' THEN ' unless a person says what became of it: jtd.resolve'
                     ELSE ' unless it is retried by hand' END)
             WHEN 'work' THEN format('It is %s, and waits for a person to take the next step.', j.status_code)
             ELSE format('It is %s, but on no list and in no queue.', j.status_code)

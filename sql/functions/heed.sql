@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION jtd.heed(p_status text, p_error text, p_completed tim
 LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
+        WHEN p_status = 'failed' AND p_error = 'written_off' THEN NULL  -- a person has looked at it
         WHEN p_status = 'failed' AND p_completed IS NOT NULL THEN coalesce(p_error, 'failed')
         WHEN p_status = 'bounced' THEN 'bounced'
         WHEN p_status = 'cancelled' AND p_error LIKE 'blocked\_%' THEN p_error

@@ -11,7 +11,7 @@ DECLARE
         SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
         WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt = j.attempt
             AND (j.status_code IN ('pending', 'queued')
-                OR (j.status_code = 'failed' AND j.error_code = 'outcome_unknown')));
+                OR (j.status_code = 'failed' AND j.error_code IN ('outcome_unknown', 'written_off'))));
 BEGIN
     PERFORM jtd.remark(r.id,
         CASE WHEN r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt < j.attempt

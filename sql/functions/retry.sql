@@ -17,7 +17,7 @@ BEGIN
         WHERE s.event_type_code = job.event_type_code AND s.code = job.status_code AND s.allows_retry
     ) THEN
         RETURN 'not_failed';
-    ELSIF job.error_code = 'outcome_unknown' AND NOT p_resend THEN
+    ELSIF job.error_code IN ('outcome_unknown', 'written_off') AND NOT p_resend THEN
         RETURN 'unknown';
     END IF;
     UPDATE public.n_jtd AS j
@@ -28,7 +28,7 @@ BEGIN
         template_version = CASE WHEN j.executed_at IS NOT NULL THEN j.template_version END
     WHERE j.id = p_id;
     PERFORM jtd.step(ARRAY[p_id], 'pending', 'retry');
-    IF job.error_code = 'outcome_unknown' OR (p_resend AND job.execution_result ? 'bound_to') THEN
+    IF job.error_code IN ('outcome_unknown', 'written_off') OR (p_resend AND job.execution_result ? 'bound_to') THEN
         PERFORM jtd.remark(p_id, 'possible_duplicate', 'sent again by hand',
             jsonb_build_object('attempt', job.attempt));
     END IF;
