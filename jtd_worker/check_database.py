@@ -1,5 +1,6 @@
 """What the self-check looks at in the database; it reads only what every role may read, where it can."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,8 @@ PGMQ_FUNCTIONS: Final = frozenset({"create", "delete", "read", "send", "send_bat
 _MIGRATE: Final = "run jtd-worker migrate"
 _OLDEST_SERVER: Final = 150_000
 _SKEW: Final = timedelta(seconds=5)
+_CALLED: Final = re.compile(r"_v\d+$")
+"""What the functions that workers call are named like."""
 
 
 def examine(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
@@ -187,7 +190,7 @@ def _structure(conn: Connection, release: Release) -> Finding:
 
 
 def _rights(conn: Connection, release: Release) -> Finding:
-    needed = {s.function for s in release.scripts if s.function and s.function.endswith("_v1")}
+    needed = {s.function for s in release.scripts if s.function and _CALLED.search(s.function)}
     user = _user(conn)
     if not _one(conn, "SELECT has_schema_privilege('jtd', 'USAGE')"):
         return failure("rights", f"{user} may not use the schema jtd", f"GRANT jtd_worker TO {user}")
@@ -246,7 +249,16 @@ def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
         )
         return
     yield ok("queues", f"all queues of {_names(known)} are there, and that of dead letters")
-    workers = _one(conn, "SELECT jtd.status_v1() -> 'workers'")
+    status = _one(conn, "SELECT jtd.status_v1()")
+    if status["is_adopted"]:
+        yield ok("instance", "the jobs of this database were made here, or it was adopted")
+    else:
+        yield failure(
+            "instance",
+            "this database is a restored backup or a copy, and nothing of it is sent",
+            "jtd-worker adopt --since TIME, the time from when on nothing was sent elsewhere",
+        )
+    workers = status["workers"]
     elsewhere = {channel for worker in workers if worker["is_alive"] for channel in worker["channels"]}
     if unserved := known - set(served) - elsewhere:
         yield warning(

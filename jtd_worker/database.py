@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_loads
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential, wait_random
 
@@ -48,13 +51,32 @@ def read_json(text: str | bytes) -> Any:
         return None
 
 
-async def connect(dsn: str, role: str) -> psycopg.AsyncConnection[Any]:
+def seeking_primary(dsn: str) -> str:
+    """Return `dsn` so that of several hosts that which takes changes is chosen, unless it says otherwise."""
+    parameters = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    if "," not in parameters.get("host", parameters.get("hostaddr", "")):
+        return dsn
+    return make_conninfo(**{"target_session_attrs": "read-write", **parameters})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What a connection leads to."""
+
+    running_since: datetime
+    """When this server was started: another time is another life, which may lack the last commits."""
+    is_pooled: bool
+    """Whether a pooler stands between: notifications, prepared statements and settings do not last."""
+
+
+async def connect(dsn: str, role: str) -> tuple[psycopg.AsyncConnection[Any], Server]:
     """Open a connection in autocommit with our timeouts; `role` tells it apart in pg_stat_activity.
 
-    Raises psycopg.OperationalError when the server cannot be reached.
+    Raises psycopg.OperationalError when the server cannot be reached. Behind a pooler in transaction mode
+    the timeouts are left to the role: what is set there would reach other clients.
     """
     connection = await psycopg.AsyncConnection.connect(
-        dsn,
+        seeking_primary(dsn),
         autocommit=True,
         connect_timeout=5,
         application_name=f"jtd-worker {role}",
@@ -64,12 +86,21 @@ async def connect(dsn: str, role: str) -> psycopg.AsyncConnection[Any]:
         tcp_user_timeout=10_000,
     )
     set_json_loads(read_json, connection)
-    await connection.execute(
-        "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
-        "set_config('idle_in_transaction_session_timeout', %s, false)",
-        [str(STATEMENT_TIMEOUT_MS), str(LOCK_TIMEOUT_MS), str(IDLE_IN_TRANSACTION_TIMEOUT_MS)],
-    )
-    return connection
+    rows = await connection.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()")
+    ((running_since, pid),) = await rows.fetchall()
+    # a pooler answers with a number of its own
+    server = Server(running_since=running_since, is_pooled=pid != connection.info.backend_pid)
+    if server.is_pooled:
+        connection.prepare_threshold = None
+    else:
+        await connection.execute(
+            "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
+            "set_config('idle_in_transaction_session_timeout', %s, false), "
+            "set_config('synchronous_commit', "
+            "replace(current_setting('synchronous_commit'), 'off', 'on'), false)",
+            [str(STATEMENT_TIMEOUT_MS), str(LOCK_TIMEOUT_MS), str(IDLE_IN_TRANSACTION_TIMEOUT_MS)],
+        )  # the last, since what is on record must survive a crash
+    return connection, server
 
 
 class Link:
@@ -80,24 +111,34 @@ class Link:
         self.role = role
         self._dsn = dsn
         self._on_connect = on_connect
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connected_to: tuple[psycopg.AsyncConnection[Any], Server] | None = None
         self._listening: psycopg.AsyncConnection[Any] | None = None
         self._lock = asyncio.Lock()
 
-    async def once(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run `query` and return its rows.
+    async def server(self) -> Server:
+        """Connect if need be, and return what the connection leads to. Raises one of CONNECTION_LOST."""
+        async with self._lock:
+            _, server = await self._connected()
+            return server
+
+    async def once(
+        self, query: str, parameters: Sequence[object] = (), *, on: Server | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run `query` and return its rows; with `on`, only while connected to that very server.
 
         Raises one of TRANSIENT when it may not have taken place, or its answer was lost. When
         cancelled the connection is closed, since its state is unknown.
         """
         async with self._lock:
-            connection = await self._connected()
+            connection, server = await self._connected()
+            if on is not None and server != on:
+                raise psycopg.OperationalError("another server answers now")
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     cursor = await connection.execute(query, parameters, binary=True)
                     return await cursor.fetchall()
-            except (TimeoutError, asyncio.CancelledError):
-                await self._drop()
+            except (TimeoutError, asyncio.CancelledError, errors.ReadOnlySqlTransaction):
+                await self._drop()  # one that takes no changes is not the primary, or not any more
                 raise
 
     async def call(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -115,10 +156,14 @@ class Link:
         """Pass the payloads notified on `channel` to `heard` for `seconds`.
 
         Those that come between two calls are kept by the server's connection and passed by the next.
-        Raises one of CONNECTION_LOST; what was notified while there was no connection is lost.
+        Raises one of CONNECTION_LOST; what was notified while there was no connection is lost. Through a
+        pooler nothing is heard, and only the time passes.
         """
+        if (await self.server()).is_pooled:
+            await asyncio.sleep(seconds)
+            return
         async with self._lock:
-            connection = await self._connected()
+            connection, _ = await self._connected()
             if self._listening is not connection:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 self._listening = connection
@@ -134,16 +179,18 @@ class Link:
         async with self._lock:
             await self._drop()
 
-    async def _connected(self) -> psycopg.AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await connect(self._dsn, self.role)
+    async def _connected(self) -> tuple[psycopg.AsyncConnection[Any], Server]:
+        if self._connected_to is None or self._connected_to[0].closed:
+            self._connected_to = await connect(self._dsn, self.role)
+            if self._connected_to[1].is_pooled:
+                log.warning("database.pooled", role=self.role)
             self._on_connect()
-        return self._connection
+        return self._connected_to
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        connected_to, self._connected_to = self._connected_to, None
+        if connected_to is not None:
+            await connected_to[0].close()
 
     def _report(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -27,6 +27,7 @@ class Heartbeat:
         lease: Lease,
         name: str,
         channels: Sequence[str],
+        outbox_channels: Sequence[str],
         wake: Callable[[str], None],
     ) -> None:
         self._queue = queue
@@ -34,12 +35,13 @@ class Heartbeat:
         self._lease = lease
         self._name = name
         self._channels = channels
+        self._outbox_channels = outbox_channels
         self._wake = wake
 
     async def begin(self) -> None:
         """Enter the worker; after this it holds a lease."""
         asked_at = elapsed()
-        await self._queue.register(self._name, self._channels, self._lease.seconds)
+        await self._register()
         self._lease.renewed(asked_at)
 
     async def run(self) -> None:
@@ -58,8 +60,11 @@ class Heartbeat:
         async with asyncio.timeout(self._lease.seconds / 3):
             if not await self._queue.renew():
                 log.warning("lease.lost")
-                await self._queue.register(self._name, self._channels, self._lease.seconds)
+                await self._register()
         self._lease.renewed(asked_at)
+
+    async def _register(self) -> None:
+        await self._queue.register(self._name, self._channels, self._outbox_channels, self._lease.seconds)
 
     async def end(self) -> None:
         """Leave; if the database cannot be reached the lease runs out by itself."""

@@ -72,7 +72,8 @@ def _refuse_constant(name: str) -> None:
     raise typer.BadParameter(f"is not JSON: there is no {name} in JSON")
 
 
-def _time(text: str) -> datetime:
+def time(text: str) -> datetime:
+    """Read an ISO 8601 time that names its offset from UTC."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
@@ -98,7 +99,7 @@ def enqueue(
     template: Annotated[str | None, typer.Option(help="A template's key.")] = None,
     variables: Json = None,
     at: Annotated[
-        datetime | None, typer.Option(parser=_time, metavar="TIME", help="Not before, ISO 8601 with offset.")
+        datetime | None, typer.Option(parser=time, metavar="TIME", help="Not before, ISO 8601 with offset.")
     ] = None,
     priority: Annotated[int | None, typer.Option(min=1, max=10, help="10 is the most urgent.")] = None,
     key: Annotated[
@@ -175,7 +176,7 @@ def resolve(
         raise typer.BadParameter("say what became of it: --sent, --resend or --fail")
     answers = []
     with session(dsn, "resolve", actor=actor(as_)) as conn:
-        for jtd_id in ids:  # each a transaction of its own, so that one that is held delays no other
+        for jtd_id in ids:
             query = "SELECT jtd.resolve(%s, %s, %s)"
             answers.append(conn.execute(query, [jtd_id, verdicts[0], reason]).fetchall()[0][0])
     sentences = [RESOLVE[answer].format(id=jtd_id) for jtd_id, answer in zip(ids, answers, strict=True)]

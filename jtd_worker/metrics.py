@@ -29,6 +29,9 @@ class Metrics:
         self.reclaimed = Counter(
             "jtd_reclaimed", "JTDs taken back from dead workers.", registry=self.registry
         )
+        self.found = Counter(
+            "jtd_found", "JTDs that were on no list, put back by the sweep.", registry=self.registry
+        )
         self.ready = Gauge("jtd_worker_ready", "1 if /readyz answers 200.", registry=self.registry)
         self._queue: dict[str, Gauge] = {
             key: Gauge(f"jtd_queue_{name}", text, ["channel", "lane"], registry=self.registry)

@@ -55,6 +55,11 @@ def _counts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
+    if not status["is_adopted"]:
+        yield (
+            "This database is a restored backup or a copy: what is due may have been sent elsewhere, and "
+            "nothing of it is sent here. jtd-worker adopt --since TIME lets it be sent."
+        )
     if status["unserved"]:
         yield (
             f"Channels with work that no running worker serves: {', '.join(status['unserved'])}. "

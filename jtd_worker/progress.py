@@ -16,13 +16,15 @@ class Progress:
         self._lease = lease
         self._ticked = elapsed()
         self._is_partitioned = True
+        self._is_adopted = True
         self._unsettled_since: float | None = None
         self._readable_since: dict[str, float] = {}
 
-    def ticked(self, readable: Iterable[str], *, is_partitioned: bool) -> None:
+    def ticked(self, readable: Iterable[str], *, is_partitioned: bool, is_adopted: bool) -> None:
         """A tick was answered: it named the queues where messages wait although their reader sleeps."""
         now = self._ticked = elapsed()
         self._is_partitioned = is_partitioned
+        self._is_adopted = is_adopted
         self._readable_since = {name: self._readable_since.get(name, now) for name in readable}
 
     def claimed(self, queue: str) -> None:
@@ -42,6 +44,11 @@ class Progress:
         """Say what is wrong, for a person; an empty list means ready."""
         now = elapsed()
         found = []
+        if not self._is_adopted:
+            found.append(
+                "the database is a copy of the one its jobs were made in, and nothing of it is sent: "
+                "see jtd-worker adopt"
+            )
         if self._lease.is_over:
             found.append("the lease is over: the database cannot be reached, or is too slow to renew it")
         if now - self._ticked > STALL:

@@ -1,6 +1,7 @@
 """The calls of the worker to the functions of schema `jtd`: here is only the call, the logic is in `sql/`."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,7 +11,7 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link
+from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link, Server
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import elapsed
 from jtd_worker.result import Json
@@ -18,6 +19,12 @@ from jtd_worker.result import Json
 log = structlog.get_logger()
 
 LEASE_OVER: Final = "JT030"
+REMEMBERED: Final = 60.0
+"""Seconds for which results are kept after they were settled: more than a standby lags behind."""
+MOST_REMEMBERED: Final = 10_000
+SETTLED_AGAIN: Final = 500
+"""Results of one call when they are settled again."""
+SETTLE: Final = "SELECT id, attempt, answer FROM jtd.settle_v1(%s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,8 @@ class Tick:
     due: int
     admitted: int
     reclaimed: int
+    found: int
+    is_adopted: bool
     more: bool
     wake: tuple[str, ...]
     is_partitioned: bool
@@ -58,11 +67,16 @@ class Queue:
         self.held: set[tuple[UUID, int]] = set()
         """The attempts that this worker has claimed and not yet settled."""
         self._uncertain_until = 0.0
+        self._server: Server | None = None
+        self._settled: deque[tuple[float, dict[str, Json]]] = deque(maxlen=MOST_REMEMBERED)
 
-    async def register(self, name: str, channels: Sequence[str], lease_seconds: int) -> None:
-        """Enter this worker with its lease."""
+    async def register(
+        self, name: str, channels: Sequence[str], outbox_channels: Sequence[str], lease_seconds: int
+    ) -> None:
+        """Enter this worker with its lease; what `outbox_channels` bring goes to the outbox, all of it."""
         await self._leases.call(
-            "SELECT jtd.register_v1(%s, %s, %s, %s)", [self.worker, name, list(channels), lease_seconds]
+            "SELECT jtd.register_v2(%s, %s, %s, %s, %s)",
+            [self.worker, name, list(channels), list(outbox_channels), lease_seconds],
         )
 
     async def renew(self) -> bool:
@@ -88,8 +102,11 @@ class Queue:
         """
         async with self._claiming:
             try:
+                server = await self._claims.server()
+                if server != self._server:
+                    await self._meet(server)
                 rows = await self._claims.once(
-                    "SELECT * FROM jtd.claim_v1(%s, %s, %s)", [self.worker, queue, limit]
+                    "SELECT * FROM jtd.claim_v1(%s, %s, %s)", [self.worker, queue, limit], on=server
                 )
             except TRANSIENT as error:
                 log.warning("claim.interrupted", queue=queue, error=type(error).__name__)
@@ -104,6 +121,27 @@ class Queue:
             jtds = [_jtd(row) for row in rows]
             self.held.update((jtd.id, jtd.attempt) for jtd in jtds)
             return jtds
+
+    async def _meet(self, server: Server) -> None:
+        """Settle again on a server that was started anew what it may have lost, before anything is claimed.
+
+        A standby that took over may lack the last commits, and would send again what they said was sent.
+        What it does know is answered as such. Raises one of TRANSIENT; then it is done at the next claim.
+        """
+        if self._server is not None:
+            self._forget_older_than(elapsed() - REMEMBERED)
+            results = [result for _, result in self._settled]
+            for start in range(0, len(results), SETTLED_AGAIN):
+                await self._claims.once(
+                    SETTLE, [self.worker, Jsonb(results[start : start + SETTLED_AGAIN])], on=server
+                )
+            await self._forget()
+            log.info("database.met_again", count=len(results))
+        self._server = server
+
+    def _forget_older_than(self, moment: float) -> None:
+        while self._settled and self._settled[0][0] < moment:
+            self._settled.popleft()
 
     async def reconcile(self) -> None:
         """Give back what an interrupted claim brought after all, for as long as one may still run."""
@@ -128,9 +166,10 @@ class Queue:
 
     async def settle(self, results: Sequence[dict[str, Json]]) -> list[tuple[UUID, int, str]]:
         """Record results; returns (id, attempt, answer) for each, see jtd.settle_v1."""
-        rows = await self._settles.call(
-            "SELECT id, attempt, answer FROM jtd.settle_v1(%s, %s)", [self.worker, Jsonb(list(results))]
-        )
+        rows = await self._settles.call(SETTLE, [self.worker, Jsonb(list(results))])
+        now = elapsed()
+        self._forget_older_than(now - REMEMBERED)
+        self._settled.extend((now, result) for result in results)
         self.held.difference_update((row[0], row[1]) for row in rows if row[2] != "locked")
         return [(row[0], row[1], row[2]) for row in rows]
 
@@ -154,6 +193,8 @@ class Queue:
             due=done["due"],
             admitted=done["admitted"],
             reclaimed=done["reclaimed"],
+            found=done["found"],
+            is_adopted=done["is_adopted"],
             more=done["more"],
             wake=tuple(done["wake"]),
             is_partitioned=done["is_partitioned"],

@@ -41,16 +41,23 @@ class Scheduler:
 
     async def run(self) -> None:
         """Tick until told to stop; with `stop_when_idle`, stop everybody once nothing is left to do."""
+        was_adopted = True
         while not self._stopping.is_set():
             asleep = [name for name, consumer in self._consumers.items() if consumer.is_asleep]
             await self._queue.reconcile()
             tick = await self._queue.tick(asleep)
-            self._progress.ticked(tick.wake, is_partitioned=tick.is_partitioned)
+            self._progress.ticked(tick.wake, is_partitioned=tick.is_partitioned, is_adopted=tick.is_adopted)
+            if not tick.is_adopted and was_adopted:
+                log.error("database.not_adopted")
+            was_adopted = tick.is_adopted
             for name in tick.wake:
                 self._consumers[name].wake()
             if tick.reclaimed:
                 self._metrics.reclaimed.inc(tick.reclaimed)
                 log.warning("jtd.reclaimed", count=tick.reclaimed)
+            if tick.found:
+                self._metrics.found.inc(tick.found)
+                log.warning("jtd.found", count=tick.found)
             if (
                 self._stop_when_idle
                 and not self._queue.held

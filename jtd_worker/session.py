@@ -8,6 +8,7 @@ import psycopg
 from psycopg import errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from jtd_worker.database import seeking_primary
 from jtd_worker.errors import ConfigurationError, JtdError
 
 _SETTINGS: Final = {
@@ -35,7 +36,7 @@ def session(dsn: str, command: str, *, actor: str | None = None) -> Iterator[psy
     with (
         explained(dsn),
         psycopg.connect(
-            dsn,
+            seeking_primary(dsn),
             connect_timeout=5,
             application_name=f"jtd-worker {command}",
             prepare_threshold=None,  # prepared statements do not survive a pooler in transaction mode

@@ -66,7 +66,6 @@ class Worker:
         """
         channels = list(self._configuration.providers)
         lease = Lease(self._settings.lease_seconds)
-        heartbeat = Heartbeat(self.queue, self._links["lease"], lease, _name(), channels, self._wake)
         progress, metrics = Progress(lease), Metrics()
         settler = Settler(self.queue, progress, metrics)
         outlets = {
@@ -74,6 +73,14 @@ class Worker:
             for channel, providers in self._configuration.providers.items()
         }
         outbox = Outlet(code="outbox", adapter=any_outbox.Outbox())
+        harmless = [
+            channel
+            for channel, pool in outlets.items()
+            if all(isinstance(outlet.adapter, any_outbox.Outbox) for outlet in pool)
+        ]
+        heartbeat = Heartbeat(
+            self.queue, self._links["lease"], lease, _name(), channels, harmless, self._wake
+        )
         executor = Executor(self.queue, settler, lease, outlets, outbox, self._stopping)
         try:
             names = await self._queues(channels)

@@ -52,6 +52,7 @@ CREATE OR REPLACE TRIGGER n_jtd_channels_added
 
 SELECT jtd.make_queues();
 SELECT jtd.make_partitions();
+SELECT jtd.know_instance();
 
 -- A producer inserts jobs, a worker calls what carries a version, an operator steers. Roles that the owner
 -- could not create are left out.
@@ -65,10 +66,11 @@ BEGIN
         CROSS JOIN pg_catalog.pg_roles AS r
         WHERE p.pronamespace = 'jtd'::regnamespace AND (
             (r.rolname = 'jtd_producer' AND p.proname = 'enqueue')
-            OR (r.rolname = 'jtd_worker' AND p.proname LIKE '%\_v1')
+            OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
-                'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause', 'resume', 'dlq_list',
-                'dlq_requeue', 'dlq_purge', 'status_v1', 'show_v1', 'queues_v1')))
+                'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+                'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
+                'status_v1', 'show_v1', 'queues_v1')))
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);
     END LOOP;

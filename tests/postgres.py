@@ -110,13 +110,24 @@ class Databases:
         source = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, str(source))
         try:
-            yield make_conninfo(self.admin, dbname=name)
+            dsn = make_conninfo(self.admin, dbname=name)
+            if template:
+                _adopt(dsn)
+            yield dsn
         finally:
             self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def _execute(self, statement: str, *names: str) -> None:
         with psycopg.connect(self.admin, autocommit=True) as conn:
             conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _adopt(dsn: str) -> None:
+    """Let the copy of a database be one of its own, of which jobs may be sent."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            "UPDATE jtd.instance SET database_oid = h.database_oid, known_since = now() FROM jtd.here() AS h"
+        )
 
 
 def install_pgmq(dsn: str) -> None:

@@ -54,7 +54,7 @@ def test_a_migrated_database_and_full_settings_have_nothing_to_report(dsn: str) 
     assert set(found(ended, "ok")) == {
         "settings", "channel email", "channel sms", "channel whatsapp", "channel push", "channel inapp",
         "database", "isolation", "clock", "pgmq", "migrations", "functions", "tables", "rights", "history",
-        "queues", "channels",
+        "queues", "instance", "channels",
     }  # fmt: skip
     assert not found(ended, "warning")
     assert not found(ended, "failure")

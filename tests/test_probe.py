@@ -73,7 +73,7 @@ def test_a_worker_cut_off_from_its_database_is_alive_but_not_ready(dsn: str, tmp
 
 def test_a_worker_is_not_ready_while_messages_wait_and_none_is_claimed() -> None:
     progress = made()
-    progress.ticked(["jtd_email"], is_partitioned=True)
+    progress.ticked(["jtd_email"], is_partitioned=True, is_adopted=True)
     progress._readable_since["jtd_email"] -= STALL + 1
     assert "jtd_email" in progress.hindrances()[0]
     progress.claimed("jtd_email")
@@ -92,7 +92,7 @@ def test_a_worker_is_not_ready_while_results_do_not_reach_the_database() -> None
 
 def test_a_worker_is_not_ready_without_ticks_lease_or_partition() -> None:
     progress = made()
-    progress.ticked([], is_partitioned=False)
+    progress.ticked([], is_partitioned=False, is_adopted=True)
     assert "n_jtd_history" in progress.hindrances()[0]
     progress._ticked -= STALL + 1
     assert any("no tick" in hindrance for hindrance in progress.hindrances())

@@ -123,7 +123,7 @@ def commands() -> set[str]:
 @pytest.mark.parametrize("page", ALL)
 def test_every_command_named_is_there(page: str) -> None:
     code = "\n".join([*codes(ALL[page]), *blocks(ALL[page], "sh")])
-    named = set(re.findall(r"^jtd-worker ([a-z]+)", code, re.MULTILINE))
+    named = set(re.findall(r"^jtd-worker ([a-z-]+)", code, re.MULTILINE))
     assert named <= commands()
 
 

@@ -169,6 +169,7 @@ def test_more_due_jobs_than_a_tick_takes_are_drained_by_the_next(
 def test_due_jobs_that_somebody_holds_delay_no_other(
     worker: Worker, dsn: str, db: psycopg.Connection
 ) -> None:
+    worker.tick()  # and the sweep of its start
     insert_many(db, MANY, scheduled_at="tomorrow")
     let_time_pass(db)
     earliest = [found[0] for found in db.execute("SELECT jtd_id FROM jtd.waiting ORDER BY due LIMIT 5500")]

@@ -205,7 +205,7 @@ def test_the_rule_for_an_unknown_outcome_is_a_setting(
     actions = [step.action for step in history(db, jtd)]
     assert ("possible_duplicate" in actions) == (unknown == "resend")
     if unknown == "hold":
-        assert "a person decides" in one(db, "SELECT sentence FROM jtd.explain(%s)", jtd)
+        assert "a person says" in one(db, "SELECT sentence FROM jtd.explain(%s)", jtd)
 
 
 def test_two_replicas_send_each_of_5000_once(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 -- Reads a queue, and makes the jobs behind its messages the worker's: fenced, executing, in flight.
 -- Called by: every consumer.  Locks: the claimed rows, by id, SKIP LOCKED.
--- Returns nothing when the queue is empty (the worker is then entered as a sleeper) or its channel paused.
+-- Returns nothing when the queue is empty (the worker is then entered as a sleeper), its channel paused, or the
+-- database not adopted, unless the worker gives the channel to the outbox.
 -- A job that lost an attempt with its worker, or two workers before a hand-off, is claimed alone: it may be what
 -- ends them. One that takes no change (SQLSTATE 22, 23) keeps its message, hidden for an hour, and gets a note.
 --
@@ -19,6 +20,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     lease integer;
+    harmless text[];
     queue record;
     msg_ids bigint[];
     bodies jsonb[];
@@ -37,7 +39,7 @@ BEGIN
             upper(current_setting('transaction_isolation'))
             USING ERRCODE = 'JT031', HINT = 'Unset default_transaction_isolation for the worker''s role.';
     END IF;
-    SELECT w.lease_seconds INTO lease
+    SELECT w.lease_seconds, w.outbox_channels INTO lease, harmless
     FROM jtd.workers AS w WHERE w.id = p_worker AND w.lease_until > clock_timestamp();
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the lease of worker % is over', p_worker USING ERRCODE = 'JT030', HINT = 'Renew it first.';
@@ -45,7 +47,7 @@ BEGIN
     SELECT q.channel_code, q.lane, c.is_paused, c.recipient_key INTO queue
     FROM jtd.queues AS q JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
     WHERE q.queue_name = p_queue;
-    IF NOT FOUND OR queue.is_paused THEN
+    IF NOT FOUND OR queue.is_paused OR NOT (queue.channel_code = ANY (harmless) OR jtd.is_adopted()) THEN
         RETURN;
     END IF;
 

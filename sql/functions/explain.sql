@@ -42,6 +42,8 @@ AS $$
                 CASE WHEN j.status_code <> 'failed' THEN ''
                     WHEN j.error_code = 'outcome_unknown' THEN ' unless a person says what became of it: jtd.resolve'
                     ELSE ' unless it is retried by hand' END)
+            WHEN 'imported' THEN format('It was brought here as %s, and is not sent unless a person adopts it: '
+                'jtd-worker adopt.', j.status_code)
             WHEN 'work' THEN format('It is %s, and waits for a person to take the next step.', j.status_code)
             ELSE format('It is %s, but on no list and in no queue.', j.status_code)
         END
@@ -52,6 +54,8 @@ AS $$
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id
     LEFT JOIN jtd.workers AS k ON k.id = f.worker_id AND k.lease_until > clock_timestamp()
     CROSS JOIN LATERAL (SELECT CASE
+        WHEN NOT jtd.is_adopted() THEN ' But this database is a copy of the one it was made in: nothing is sent '
+            'until jtd-worker adopt.'
         WHEN g.verdict = 'defer' THEN format(' It is held back: %s.', g.reason)
         WHEN g.verdict = 'expire' THEN format(' But it will end as expired: %s.', g.reason)
         WHEN g.verdict = 'block' THEN format(' But it will end as cancelled: %s.', g.reason)

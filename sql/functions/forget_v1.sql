@@ -5,6 +5,10 @@ CREATE OR REPLACE FUNCTION jtd.forget_v1(p_worker uuid, p_known uuid[], p_attemp
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+    -- the worker knows that it never handed these off, also if a failover lost what was written last
+    UPDATE jtd.inflight AS f SET claimed_at = clock_timestamp()
+    WHERE f.worker_id = p_worker AND f.handed_off_at IS NULL AND NOT EXISTS (
+        SELECT FROM unnest(p_known, p_attempts) AS k (id, attempt) WHERE k.id = f.jtd_id AND k.attempt = f.attempt);
     SELECT jtd.reclaim(ARRAY(
         SELECT f.jtd_id FROM jtd.inflight AS f
         WHERE f.worker_id = p_worker AND NOT EXISTS (

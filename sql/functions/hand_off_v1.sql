@@ -1,6 +1,7 @@
 -- Puts the hand-off on record before the first byte leaves, and returns the jobs that may go.
 -- Called by: the worker, once for each group of sends that start together.  Locks: their rows, by id, SKIP LOCKED.
--- A job that was cancelled, has expired, is locked, or belongs to a newer attempt is not returned.
+-- A job that was cancelled, has expired, is locked, or belongs to a newer attempt is not returned;
+-- nothing is on a database that is not adopted.
 CREATE OR REPLACE FUNCTION jtd.hand_off_v1(
     p_worker uuid, p_ids uuid[], p_attempts integer[], p_unknown_rule text, p_provider text) RETURNS SETOF uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -9,6 +10,9 @@ AS $$
 DECLARE
     held uuid[];
 BEGIN
+    IF NOT jtd.is_adopted() THEN
+        RETURN;
+    END IF;
     held := ARRAY(
         SELECT j.id
         FROM unnest(p_ids, p_attempts) AS a (id, attempt)

@@ -6,6 +6,7 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jtd.readable_queues(p_queues) = '{}'
+        AND NOT EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)
         AND NOT EXISTS (SELECT FROM jtd.inflight AS f WHERE f.queue_name = ANY (p_queues))
         AND NOT EXISTS (
             SELECT FROM jtd.ready AS r

@@ -2,6 +2,8 @@
 -- Called by: jtd.apply_results.  Locks: nothing; the caller holds the rows.
 -- The late proof of a send settles the job while no newer attempt has begun; any other is a remark. A delivery that
 -- was to be written here has not taken place, and proves nothing.
+-- An attempt that the job does not know yet tells that the database lost what was written last, by a failover: what
+-- it came to holds, and one of unknown outcome is held, or on record as a possible duplicate.
 CREATE OR REPLACE FUNCTION jtd.note_late(p_results jtd.result[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -9,14 +11,22 @@ AS $$
 DECLARE
     resolved uuid[] := ARRAY(
         SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
-        WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt = j.attempt
-            AND (j.status_code IN ('pending', 'queued')
+        WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt >= j.attempt
+            AND (j.status_code IN ('pending', 'queued') OR (j.status_code = 'executing' AND r.attempt > j.attempt)
                 OR (j.status_code = 'failed' AND j.error_code IN ('outcome_unknown', 'written_off'))));
+    unknown uuid[] := ARRAY(
+        SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+        WHERE r.outcome = 'unknown' AND r.attempt > j.attempt AND j.status_code IN ('pending', 'queued'));
+    held uuid[] := ARRAY(
+        SELECT r.id FROM unnest(p_results) AS r
+        WHERE r.id = ANY (unknown) AND r.rule IN ('idempotent_retry', 'resend') IS NOT TRUE);
 BEGIN
     PERFORM jtd.remark(r.id,
         CASE WHEN r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt < j.attempt
                 AND j.status_code IN ('sent', 'delivered', 'read', 'viewed', 'signed', 'rejected', 'bounced')
-            THEN 'duplicate_known' ELSE 'late_result' END,
+            THEN 'duplicate_known'
+            WHEN r.id = ANY (unknown) AND r.id <> ALL (held) THEN 'possible_duplicate'
+            ELSE 'late_result' END,
         left(r.reason, 2000),
         jsonb_strip_nulls(jsonb_build_object('attempt', r.attempt,
             'outcome', CASE WHEN r.delivery IS NULL THEN r.outcome ELSE 'not_written' END,
@@ -28,13 +38,24 @@ BEGIN
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (resolved) AND j.status_code = 'queued'),
         'pending', 'late_result');
     UPDATE public.n_jtd AS j
-    SET error_code = NULL, error_message = NULL, provider_code = r.provider,
+    SET error_code = NULL, error_message = NULL, provider_code = r.provider, attempt = r.attempt,
         provider_message_id = r.provider_message_id, provider_response = r.response,
         executed_at = coalesce(j.executed_at, now()), next_retry_at = NULL,
         execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
     FROM unnest(p_results) AS r
     WHERE j.id = r.id AND j.id = ANY (resolved);
     PERFORM jtd.step(resolved, 'sent', 'late_result');
+
+    UPDATE public.n_jtd AS j
+    SET attempt = r.attempt, provider_code = r.provider, executed_at = coalesce(j.executed_at, now()),
+        error_code = CASE WHEN j.id = ANY (held) THEN 'outcome_unknown' ELSE j.error_code END,
+        error_message = CASE WHEN j.id = ANY (held) THEN left(r.reason, 2000) ELSE j.error_message END,
+        execution_result = jsonb_strip_nulls(jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt,
+            'bound_to', CASE WHEN r.rule = 'idempotent_retry' THEN r.provider END))
+    FROM unnest(p_results) AS r
+    WHERE j.id = r.id AND j.id = ANY (unknown);
+    PERFORM jtd.step(held, 'failed', 'late_result');
+    UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (held);
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.note_late(jtd.result[]) FROM PUBLIC;

@@ -1,7 +1,8 @@
 -- Takes back executing jobs that no live worker holds.
 -- Called by: jtd.reclaim_dead, jtd.dispose, jtd.forget_v1.  Locks: their rows, by id, SKIP LOCKED.
 -- Without a hand-off on record the message has not left, and the job is queued again, no attempt used; with
--- one, the rule recorded with it decides. An executing job that nothing is known of is held.
+-- one, the rule recorded with it decides. An executing job that nothing is known of is held, and so is one that was
+-- claimed before a failover: its hand-off may have been written last, and be lost.
 CREATE OR REPLACE FUNCTION jtd.reclaim(p_ids uuid[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -18,13 +19,15 @@ BEGIN
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'id', j.id,
             'attempt', j.attempt,
-            'outcome', CASE WHEN f.jtd_id IS NOT NULL AND f.handed_off_at IS NULL THEN 'release' ELSE 'unknown' END,
+            'outcome', CASE WHEN f.handed_off_at IS NULL AND f.claimed_at > i.turned_at THEN 'release'
+                ELSE 'unknown' END,
             'rule', coalesce(f.unknown_rule, 'hold'),
             'provider', f.provider,
             'code', 'worker_lost',
             'reason', 'the worker stopped between the hand-off and the result'
         )), '[]')
         FROM public.n_jtd AS j
+        CROSS JOIN jtd.instance AS i
         LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id AND f.attempt = j.attempt
         WHERE j.id = ANY (held) AND j.status_code = 'executing'
     )) AS a;

@@ -1,8 +1,9 @@
--- Moves on what only time can move: due jobs, dead workers' jobs, admission to the queues.
+-- Moves on what only time can move: due jobs, dead workers' jobs, admission to the queues, lost jobs.
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
--- Returns {"leader", "due", "admitted", "reclaimed", "more", "is_partitioned", "wake": [queue, ...]}: wake names those of the
--- caller's queues in which a message can be read now; more says that work is left over for a tick soon.
+-- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "more", "is_partitioned", "wake": [queue, ...]}:
+-- found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
+-- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -13,17 +14,25 @@ DECLARE
     due integer := 0;
     admitted integer := 0;
     reclaimed integer := 0;
+    found integer := 0;
+    adopted boolean := jtd.is_adopted();
 BEGIN
     IF leader THEN
         PERFORM jtd.make_partitions();
-        reclaimed := jtd.reclaim_dead(p_worker, batch);
+        PERFORM jtd.watch_instance();
+        IF adopted THEN  -- elsewhere another may be right about what these jobs came to
+            reclaimed := jtd.reclaim_dead(p_worker, batch);
+        END IF;
         due := jtd.release_due(batch);
         admitted := jtd.admit(batch);
-        PERFORM jtd.fold_counts();
+        PERFORM jtd.begin_sweep(jtd.fold_counts());
+        found := jtd.sweep(batch);
     END IF;
     RETURN jsonb_build_object(
-        'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed,
-        'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready)),
+        'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
+        'is_adopted', adopted,
+        'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))
+            OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'
             || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM')) IS NOT NULL,
         'wake', to_jsonb(jtd.readable_queues(p_queues)));
