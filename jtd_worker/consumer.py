@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from jtd_worker.breaker import Breakers
 from jtd_worker.executor import Executor
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
@@ -24,6 +25,7 @@ class Consumer:
         name: QueueName,
         queue: Queue,
         executor: Executor,
+        breakers: Breakers,
         slots: Slots,
         stopping: asyncio.Event,
         progress: Progress,
@@ -32,12 +34,24 @@ class Consumer:
         self.name = name
         self._queue = queue
         self._executor = executor
+        self._breakers = breakers
         self._slots = slots
         self._stopping = stopping
         self._progress = progress
         self._claimed = metrics.claimed.labels(name.name)
         self._called = asyncio.Event()
         self.is_asleep = False
+        self._is_shut = False
+
+    @property
+    def room(self) -> int:
+        """How many JTDs it may claim at present: none while every provider of its channel is left alone."""
+        return self._breakers.room(self.name.channel, BATCH)
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether it waits for a provider, not for work."""
+        return self._is_shut
 
     def wake(self) -> None:
         """Say that there may be something to claim, or that it is time to stop."""
@@ -67,9 +81,16 @@ class Consumer:
                 if empty >= 2 and await self._sleep(LAST_LOOK if empty == 2 else None):
                     empty = 1
                 self._called.clear()
-                taken = await self._slots.take(BATCH, is_urgent=self.name.lane == "urgent")
-                jtds = [] if self._stopping.is_set() else await self._queue.claim(self.name.name, taken)
+                self._is_shut = self.room == 0
+                if self._is_shut:
+                    await self._sleep(None)
+                    continue
+                taken = await self._slots.take(self.room, is_urgent=self.name.lane == "urgent")
+                most = 0 if self._stopping.is_set() else min(taken, self.room)
+                jtds = await self._queue.claim(self.name.name, most) if most else []
                 self._slots.give(taken - len(jtds))
+                if not most:
+                    continue
                 empty = 0 if jtds else empty + 1
                 if jtds:
                     self._progress.claimed(self.name.name)

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from jtd_worker.adapter import Adapter
+from jtd_worker.breaker import Breakers
 from jtd_worker.errors import RenderError
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
 from jtd_worker.message import Message
-from jtd_worker.outcome import Failed, Outcome, Release, outcome
+from jtd_worker.outcome import Failed, Outcome, Release, Snooze, outcome
 from jtd_worker.queue import Queue
 from jtd_worker.render import render
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
@@ -55,6 +57,7 @@ class Executor:
         lease: Lease,
         outlets: Mapping[str, Sequence[Outlet]],
         outbox: Outlet,
+        breakers: Breakers,
         stopping: asyncio.Event,
     ) -> None:
         """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows."""
@@ -63,6 +66,7 @@ class Executor:
         self._lease = lease
         self._outlets = outlets
         self._outbox = (outbox,)
+        self._breakers = breakers
         self._stopping = stopping
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
@@ -140,27 +144,57 @@ class Executor:
             return Failed(code="render_failed", reason=f"rendering raised {type(error).__name__}")
 
     async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
-        adapter = outlets[0].adapter
+        outlet, *others = outlets
+        answers = await self._ask(outlet, items)
         if self._stopping.is_set() or not self._lease.allows_start:
-            allowed: set[UUID] = set()
-        elif adapter.capabilities.needs_hand_off:
-            allowed = await self._queue.hand_off(
-                [item.jtd for item in items], adapter.capabilities.unknown_rule, outlets[0].code
-            )
-        else:
-            allowed = {item.jtd.id for item in items}
-        if self._stopping.is_set() or not self._lease.allows_start:
-            allowed = set()  # the hand-off itself may have waited out an outage
+            answers = {}  # the hand-off itself may have waited out an outage
+        shut = [item for item in items if answers.get(item.jtd.id) == "open"]
+        going = [item for item in items if answers.get(item.jtd.id) == "go"]
         for item in items:
-            if item.jtd.id not in allowed:
+            if item.jtd.id not in answers:
                 item.settle(Release(), None)
-        going = [item for item in items if item.jtd.id in allowed]
-        size = adapter.capabilities.batch_size
+        size = outlet.adapter.capabilities.batch_size
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(going), size):
                 task = group.create_task(self._send(outlets, going[start : start + size]))
                 self._sends.add(task)
                 task.add_done_callback(self._sends.discard)
+            if shut and others:
+                group.create_task(self._dispatch(others, shut))
+            elif shut:
+                self._put_off(outlet, shut)
+
+    async def _ask(self, outlet: Outlet, items: Sequence[Item]) -> Mapping[UUID, str]:
+        """Ask for each item whether it may `go` to `outlet`, or finds it `open`; neither: not at all."""
+        if self._stopping.is_set() or not self._lease.allows_start:
+            return {}
+        capabilities = outlet.adapter.capabilities
+        if not capabilities.needs_hand_off:
+            return {item.jtd.id: "go" for item in items}
+        provider = items[0].jtd.channel_code, outlet.code
+        if self._breakers.pause(provider) > 0:
+            return {item.jtd.id: "open" for item in items}
+        answers = await self._queue.hand_off(
+            [item.jtd for item in items], capabilities.unknown_rule, outlet.code
+        )
+        if "open" in answers.values():
+            self._breakers.refused(provider)
+        return answers
+
+    def _put_off(self, outlet: Outlet, items: Sequence[Item]) -> None:
+        """Give back what no provider takes at present; the reader of its channel stands still meanwhile."""
+        channel = items[0].jtd.channel_code
+        for item in items:
+            if self._breakers.room(channel, len(items)) < len(items):
+                item.settle(Release(), None)
+            else:  # the channel goes on with another provider, which must not have this one
+                delay = timedelta(seconds=max(1.0, self._breakers.pause((channel, outlet.code))))
+                item.settle(
+                    Snooze(
+                        code="provider_open", reason=f"provider {outlet.code} takes nothing now", delay=delay
+                    ),
+                    outlet.code,
+                )
 
     async def _send(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
         outlet, *others = outlets
@@ -173,6 +207,8 @@ class Executor:
         results = _results(answer, len(items))
         elsewhere = []
         for item, result in zip(items, results, strict=True):
+            if not isinstance(answer, asyncio.CancelledError):
+                self._breakers.saw((item.jtd.channel_code, outlet.code), result)
             if others and isinstance(result, Refused) and _another_may_take(result):
                 elsewhere.append(item)
             else:

@@ -56,6 +56,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._breakers = Gauge(
+            "jtd_breaker_open",
+            "1 for a provider that nothing is handed to at present.",
+            ["channel", "provider"],
+            registry=self.registry,
+        )
+
     def see(self, status: dict[str, Any]) -> None:
         """Take over what `jtd.status_v1` told."""
         for queue in status["queues"]:
@@ -65,6 +72,9 @@ class Metrics:
             gauge.clear()
             for reason, count in values.items():
                 gauge.labels(reason).set(count)
+        self._breakers.clear()
+        for breaker in status["breakers"]:
+            self._breakers.labels(breaker["channel"], breaker["provider"]).set(1)
         self._unserved.clear()
         for channel in status["unserved"]:
             self._unserved.labels(channel).set(1)

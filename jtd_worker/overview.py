@@ -67,6 +67,12 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
         )
     if paused := sorted({q["channel"] for q in status["queues"] if q["is_paused"]}):
         yield f"Paused channels: {', '.join(paused)}. jtd-worker resume CHANNEL lets them go on."
+    for breaker in status["breakers"]:
+        yield (
+            f"Provider {breaker['provider']} of channel {breaker['channel']} takes nothing since "
+            f"{moment(breaker['opened_at'])} ({breaker['code']}); it is tried again at "
+            f"{moment(breaker['retry_at'])}. Its messages wait and use no attempt."
+        )
     if status["dead_letters"]:
         yield "There are dead letters: jtd-worker dlq list tells which and why."
 

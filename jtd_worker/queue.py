@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link, Server
+from jtd_worker.foreign import clean
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import elapsed
 from jtd_worker.result import Json
@@ -46,6 +47,7 @@ class Tick:
     reclaimed: int
     found: int
     is_adopted: bool
+    breakers: Mapping[tuple[str, str], float]
     more: bool
     wake: tuple[str, ...]
     is_partitioned: bool
@@ -156,13 +158,34 @@ class Queue:
             [self.worker, [jtd_id for jtd_id, _ in held], [attempt for _, attempt in held]],
         )
 
-    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str, provider: str) -> set[UUID]:
-        """Put the hand-off to `provider` on record; returns the ids that may be sent."""
+    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str, provider: str) -> dict[UUID, str]:
+        """Put the hand-off of `jtds`, all of one channel, to `provider` on record.
+
+        Returns `go` for the ids that may be sent, `open` for those that the provider's breaker stops; an
+        id that is not there must not be sent.
+        """
         rows = await self._claims.call(
-            "SELECT * FROM jtd.hand_off_v1(%s, %s, %s, %s, %s)",
-            [self.worker, [jtd.id for jtd in jtds], [jtd.attempt for jtd in jtds], unknown_rule, provider],
+            "SELECT id, answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s)",
+            [
+                self.worker,
+                [jtd.id for jtd in jtds],
+                [jtd.attempt for jtd in jtds],
+                unknown_rule,
+                jtds[0].channel_code,
+                provider,
+            ],
         )
-        return {row[0] for row in rows}
+        return {row[0]: row[1] for row in rows}
+
+    async def trip(self, channel: str, provider: str, code: str, seconds: float | None) -> None:
+        """Open the breaker of `provider` for all workers, see jtd.trip_v1."""
+        await self._ticks.call(
+            "SELECT jtd.trip_v1(%s, %s, %s, %s)", [channel, provider, clean(code), seconds]
+        )
+
+    async def mended(self, channel: str, provider: str) -> None:
+        """Close the breaker of `provider` for all workers."""
+        await self._ticks.call("SELECT jtd.mended_v1(%s, %s)", [channel, provider])
 
     async def settle(self, results: Sequence[dict[str, Json]]) -> list[tuple[UUID, int, str]]:
         """Record results; returns (id, attempt, answer) for each, see jtd.settle_v1."""
@@ -195,6 +218,7 @@ class Queue:
             reclaimed=done["reclaimed"],
             found=done["found"],
             is_adopted=done["is_adopted"],
+            breakers={(channel, provider): seconds for channel, provider, seconds in done["breakers"]},
             more=done["more"],
             wake=tuple(done["wake"]),
             is_partitioned=done["is_partitioned"],

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from jtd_worker.breaker import Breakers
 from jtd_worker.consumer import Consumer
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
@@ -27,6 +28,7 @@ class Scheduler:
         self,
         queue: Queue,
         consumers: Sequence[Consumer],
+        breakers: Breakers,
         stopping: asyncio.Event,
         progress: Progress,
         metrics: Metrics,
@@ -34,6 +36,7 @@ class Scheduler:
     ) -> None:
         self._queue = queue
         self._consumers = {consumer.name.name: consumer for consumer in consumers}
+        self._breakers = breakers
         self._stopping = stopping
         self._progress = progress
         self._metrics = metrics
@@ -43,15 +46,21 @@ class Scheduler:
         """Tick until told to stop; with `stop_when_idle`, stop everybody once nothing is left to do."""
         was_adopted = True
         while not self._stopping.is_set():
-            asleep = [name for name, consumer in self._consumers.items() if consumer.is_asleep]
+            asleep = [
+                name
+                for name, consumer in self._consumers.items()
+                if consumer.is_asleep and not consumer.is_shut
+            ]
             await self._queue.reconcile()
             tick = await self._queue.tick(asleep)
             self._progress.ticked(tick.wake, is_partitioned=tick.is_partitioned, is_adopted=tick.is_adopted)
             if not tick.is_adopted and was_adopted:
                 log.error("database.not_adopted")
             was_adopted = tick.is_adopted
-            for name in tick.wake:
-                self._consumers[name].wake()
+            self._breakers.learn(tick.breakers)
+            for name, consumer in self._consumers.items():
+                if name in tick.wake or (consumer.is_shut and consumer.room):
+                    consumer.wake()
             if tick.reclaimed:
                 self._metrics.reclaimed.inc(tick.reclaimed)
                 log.warning("jtd.reclaimed", count=tick.reclaimed)
@@ -61,7 +70,7 @@ class Scheduler:
             if (
                 self._stop_when_idle
                 and not self._queue.held
-                and await self._queue.is_idle(list(self._consumers))
+                and await self._queue.is_idle([n for n, c in self._consumers.items() if not c.is_shut])
             ):
                 self._stop_when_idle()
             with suppress(TimeoutError):

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from jtd_worker.breaker import Breakers
 from jtd_worker.channels import any_outbox
 from jtd_worker.consumer import BATCH, Consumer
 from jtd_worker.database import Link
@@ -81,14 +82,23 @@ class Worker:
         heartbeat = Heartbeat(
             self.queue, self._links["lease"], lease, _name(), channels, harmless, self._wake
         )
-        executor = Executor(self.queue, settler, lease, outlets, outbox, self._stopping)
+        breakers = Breakers(
+            self.queue,
+            {
+                channel: [outlet.code for outlet in pool]
+                for channel, pool in outlets.items()
+                if not any(outlet.adapter.capabilities.transactional for outlet in pool)
+            },
+        )
+        executor = Executor(self.queue, settler, lease, outlets, outbox, breakers, self._stopping)
         try:
             names = await self._queues(channels)
             await heartbeat.begin()
-            self._make_consumers(names, executor, outlets, progress, metrics)
+            self._make_consumers(names, executor, breakers, outlets, progress, metrics)
             scheduler = Scheduler(
                 self.queue,
                 self._consumers,
+                breakers,
                 self._stopping,
                 progress,
                 metrics,
@@ -96,7 +106,7 @@ class Worker:
             )
             log.info("worker.started", worker=self.queue.worker, channels=channels)
             async with asyncio.TaskGroup() as group:
-                side = [group.create_task(heartbeat.run())]
+                side = [group.create_task(heartbeat.run()), group.create_task(breakers.run())]
                 if self._settings.http:
                     probe = Probe(self._settings.http, progress, metrics, self.queue.status)
                     side.append(group.create_task(probe.run()))
@@ -132,6 +142,7 @@ class Worker:
         self,
         names: list[QueueName],
         executor: Executor,
+        breakers: Breakers,
         outlets: dict[str, list[Outlet]],
         progress: Progress,
         metrics: Metrics,
@@ -152,7 +163,7 @@ class Worker:
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
             own = share.get(name.channel) or Slots(2 * BATCH)
             self._consumers.append(
-                Consumer(name, self.queue, executor, own, self._stopping, progress, metrics)
+                Consumer(name, self.queue, executor, breakers, own, self._stopping, progress, metrics)
             )
 
     async def _drain(self, executor: Executor) -> None:

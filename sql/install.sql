@@ -11,6 +11,7 @@ SET LOCAL check_function_bodies = off;
 \ir 002_seed_jtd_master_data.sql
 \ir 003_create_jtd_queue.sql
 \ir 004_create_jtd_recovery.sql
+\ir 005_create_jtd_breakers.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
@@ -40,6 +41,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/forget_v1.sql
 \ir functions/gate.sql
 \ir functions/hand_off_v1.sql
+\ir functions/hand_off_v2.sql
 \ir functions/hasten.sql
 \ir functions/heed.sql
 \ir functions/heed_inserted.sql
@@ -56,6 +58,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/make_partitions.sql
 \ir functions/make_queues.sql
 \ir functions/mend.sql
+\ir functions/mended_v1.sql
 \ir functions/message_id.sql
 \ir functions/note_late.sql
 \ir functions/pass_gate.sql
@@ -90,6 +93,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/templates_v1.sql
 \ir functions/tick_v1.sql
 \ir functions/trimmed.sql
+\ir functions/trip_v1.sql
 \ir functions/unlist.sql
 \ir functions/watch_instance.sql
 \ir functions/whereabouts.sql

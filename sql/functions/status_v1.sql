@@ -2,6 +2,7 @@
 -- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
 -- {"is_adopted": bool, "queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
 --  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
+--  "breakers": [{channel, provider, code, opened_at, retry_at}],
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
 CREATE OR REPLACE FUNCTION jtd.status_v1() RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -51,6 +52,9 @@ BEGIN
         'attention', (SELECT coalesce(jsonb_object_agg(a.reason, a.n), '{}') FROM (
             SELECT x.reason, count(*) AS n FROM (SELECT y.reason FROM jtd.attention AS y LIMIT most) AS x
             GROUP BY x.reason) AS a),
+        'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', b.channel_code, 'provider', b.provider,
+            'code', b.code, 'opened_at', b.opened_at, 'retry_at', b.retry_at) ORDER BY b.opened_at), '[]')
+            FROM jtd.breakers AS b),
         'in_flight', (SELECT count(*) FROM jtd.inflight),
         'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
         'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(

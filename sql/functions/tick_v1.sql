@@ -1,8 +1,8 @@
 -- Moves on what only time can move: due jobs, dead workers' jobs, admission to the queues, lost jobs.
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
--- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "more", "is_partitioned", "wake": [queue, ...]}:
--- found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
+-- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "more", "is_partitioned", "wake": [queue, ...],
+-- "breakers": [[channel, provider, seconds until a probe may go], ...]}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -31,6 +31,8 @@ BEGIN
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
         'is_adopted', adopted,
+        'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
+            extract(epoch FROM greatest(b.retry_at, b.probing_until) - clock_timestamp()))), '[]') FROM jtd.breakers AS b),
         'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'
