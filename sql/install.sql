@@ -12,6 +12,7 @@ SET LOCAL check_function_bodies = off;
 \ir 003_create_jtd_queue.sql
 \ir 004_create_jtd_recovery.sql
 \ir 005_create_jtd_breakers.sql
+\ir 006_add_jtd_queue_floor.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
@@ -69,6 +70,8 @@ SET LOCAL check_function_bodies = off;
 \ir functions/queue_messages.sql
 \ir functions/queue_room.sql
 \ir functions/queues_v1.sql
+\ir functions/raise_floor.sql
+\ir functions/read.sql
 \ir functions/readable_queues.sql
 \ir functions/ready_tenants.sql
 \ir functions/rebuild_queues.sql

@@ -15,13 +15,14 @@ DECLARE
     admitted integer := 0;
 BEGIN
     FOR queue IN
-        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, c.is_paused
+        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, q.floor, c.is_paused
         FROM jtd.queues AS q
         JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
         ORDER BY q.queue_name
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM pgmq.%I OFFSET %s)', 'q_' || queue.queue_name, queue.target_depth)
-            INTO is_full;
+        PERFORM jtd.raise_floor(queue.queue_name);
+        EXECUTE format('SELECT (SELECT true FROM pgmq.%I AS m WHERE m.msg_id >= $1 ORDER BY m.msg_id OFFSET $2 LIMIT 1)'
+            ' IS NOT NULL', 'q_' || queue.queue_name) INTO is_full USING queue.floor, queue.target_depth;
         IF NOT queue.is_paused
             AND EXISTS (SELECT FROM jtd.ready AS r WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane)
         THEN

@@ -12,7 +12,7 @@ DECLARE
     jobs bigint;
     messages bigint := 0;
     there bigint;
-    queue text;
+    queue record;
 BEGIN
     SELECT * INTO sweep FROM jtd.sweeps FOR UPDATE SKIP LOCKED;
     IF NOT FOUND OR sweep.is_running THEN
@@ -21,8 +21,9 @@ BEGIN
     IF coalesce(sweep.compared_at < clock_timestamp() - interval '5 s', true) THEN
         SELECT greatest(0, coalesce(sum(c.jobs), 0) - p_folded) INTO jobs
         FROM jtd.counts AS c WHERE c.status_code IN ('queued', 'executing');
-        FOR queue IN SELECT q.queue_name FROM jtd.queues AS q LOOP
-            EXECUTE format('SELECT count(*) FROM (SELECT FROM pgmq.%I LIMIT %s) AS m', 'q_' || queue, jobs) INTO there;
+        FOR queue IN SELECT q.queue_name, q.floor FROM jtd.queues AS q LOOP
+            EXECUTE format('SELECT count(*) FROM (SELECT FROM pgmq.%I AS m WHERE m.msg_id >= $1 ORDER BY m.msg_id'
+                ' LIMIT $2) AS m', 'q_' || queue.queue_name) INTO there USING queue.floor, jobs;
             messages := messages + there;
             EXIT WHEN messages >= jobs;
         END LOOP;
@@ -36,6 +37,9 @@ BEGIN
         OR s.ended_at < clock_timestamp() - greatest(interval '10 min', 20 * (s.ended_at - s.began_at))
         OR (s.differed >= 3 AND s.ended_at < clock_timestamp() - least(
             interval '1 day', interval '1 min' * 2 ^ s.fruitless) + interval '1 min');
+    IF FOUND THEN  -- a queue that was made anew counts from 1
+        UPDATE jtd.queues SET floor = 0, next_floor = NULL;
+    END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.begin_sweep(integer) FROM PUBLIC;

@@ -44,7 +44,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the lease of worker % is over', p_worker USING ERRCODE = 'JT030', HINT = 'Renew it first.';
     END IF;
-    SELECT q.channel_code, q.lane, c.is_paused, c.recipient_key INTO queue
+    SELECT q.channel_code, q.lane, q.floor, c.is_paused, c.recipient_key INTO queue
     FROM jtd.queues AS q JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
     WHERE q.queue_name = p_queue;
     IF NOT FOUND OR queue.is_paused OR NOT (queue.channel_code = ANY (harmless) OR jtd.is_adopted()) THEN
@@ -52,7 +52,7 @@ BEGIN
     END IF;
 
     SELECT array_agg(r.msg_id), array_agg(r.message) INTO msg_ids, bodies
-    FROM pgmq.read(p_queue, 10 * lease, p_limit) AS r;
+    FROM jtd.read(p_queue, queue.floor, 10 * lease, p_limit) AS r;
     IF msg_ids IS NULL THEN
         INSERT INTO jtd.sleepers (queue_name, worker_id) VALUES (p_queue, p_worker) ON CONFLICT DO NOTHING;
         RETURN;

@@ -23,6 +23,7 @@ BEGIN
     LOOP
         IF to_regclass('pgmq.q_' || missing.queue_name) IS NULL THEN
             PERFORM pgmq.create(missing.queue_name);
+            UPDATE jtd.queues AS q SET floor = 0, next_floor = NULL WHERE q.queue_name = missing.queue_name;
             EXECUTE format('DROP INDEX IF EXISTS pgmq.%I', 'q_' || missing.queue_name || '_vt_idx');
         END IF;
         IF missing.lane IS NOT NULL THEN

@@ -10,8 +10,9 @@ DECLARE
     now_there integer;
     queue jtd.queues;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM (SELECT FROM pgmq.%I LIMIT %s) AS m', 'q_' || p_queue, greatest_depth + 1)
-        INTO now_there;
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM pgmq.%I AS m WHERE m.msg_id >= $1 ORDER BY m.msg_id LIMIT $2) AS m',
+        'q_' || p_queue) INTO now_there
+        USING (SELECT q.floor FROM jtd.queues AS q WHERE q.queue_name = p_queue), greatest_depth + 1;
     UPDATE jtd.queues AS q
     SET target_depth = CASE WHEN q.depth > now_there
             THEN least(greatest_depth, greatest(least_depth, 10 * (q.depth - now_there)

@@ -6,20 +6,20 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    queue text;
+    queue record;
     is_readable boolean;
     readable text[] := '{}';
 BEGIN
     FOR queue IN
-        SELECT q.queue_name
+        SELECT q.queue_name, q.floor
         FROM jtd.queues AS q
         JOIN public.n_jtd_channels AS c ON c.code = q.channel_code AND NOT c.is_paused
         WHERE q.queue_name = ANY (p_queues)
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM pgmq.%I AS m WHERE m.vt <= clock_timestamp())', 'q_' || queue)
-            INTO is_readable;
+        EXECUTE format('SELECT (SELECT true FROM pgmq.%I AS m WHERE m.msg_id >= $1 AND m.vt <= clock_timestamp()'
+            ' ORDER BY m.msg_id LIMIT 1) IS NOT NULL', 'q_' || queue.queue_name) INTO is_readable USING queue.floor;
         IF is_readable THEN
-            readable := readable || queue;
+            readable := readable || queue.queue_name;
         END IF;
     END LOOP;
     RETURN readable;

@@ -18,13 +18,14 @@ DECLARE
     unserved jsonb := '[]';
 BEGIN
     FOR queue IN
-        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, c.is_paused, c.pause_reason
+        SELECT q.queue_name, q.channel_code, q.lane, q.target_depth, q.floor, c.is_paused, c.pause_reason
         FROM jtd.queues AS q JOIN public.n_jtd_channels AS c ON c.code = q.channel_code
         ORDER BY c.display_order, q.lane
     LOOP
         EXECUTE format('SELECT count(*), extract(epoch FROM clock_timestamp() - min(m.vt) '
-            'FILTER (WHERE m.vt <= clock_timestamp())) FROM (SELECT q.vt FROM pgmq.%I AS q LIMIT %s) AS m',
-            'q_' || queue.queue_name, most) INTO messages, oldest;
+            'FILTER (WHERE m.vt <= clock_timestamp())) FROM (SELECT q.vt FROM pgmq.%I AS q WHERE q.msg_id >= $1 '
+            'ORDER BY q.msg_id LIMIT $2) AS m', 'q_' || queue.queue_name) INTO messages, oldest
+            USING queue.floor, most;
         SELECT count(*) INTO ready FROM (
             SELECT FROM jtd.ready AS r
             WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane LIMIT most) AS r;
