@@ -5,6 +5,7 @@ from typing import Final
 
 from jtd_worker.breaker import Breakers
 from jtd_worker.executor import Executor
+from jtd_worker.lease import Lease
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
@@ -15,6 +16,8 @@ BATCH: Final = 500
 
 LAST_LOOK: Final = 0.1
 """Seconds after which a reader that has just gone to sleep looks once more."""
+LEASE_LOOK: Final = 0.1
+"""Seconds between looks whether the lease is long enough again."""
 
 
 class Consumer:
@@ -24,6 +27,7 @@ class Consumer:
         self,
         name: QueueName,
         queue: Queue,
+        lease: Lease,
         executor: Executor,
         breakers: Breakers,
         slots: Slots,
@@ -33,6 +37,7 @@ class Consumer:
     ) -> None:
         self.name = name
         self._queue = queue
+        self._lease = lease
         self._executor = executor
         self._breakers = breakers
         self._slots = slots
@@ -84,6 +89,9 @@ class Consumer:
                 self._is_shut = self.room == 0
                 if self._is_shut:
                     await self._sleep(None)
+                    continue
+                if not self._lease.allows_start:  # what is claimed now would only be given back
+                    await self._sleep(LEASE_LOOK)
                     continue
                 taken = await self._slots.take(self.room, is_urgent=self.name.lane == "urgent")
                 most = 0 if self._stopping.is_set() else min(taken, self.room)

@@ -48,8 +48,8 @@ class Heartbeat:
         """Renew every third of the lease and pass calls on, until cancelled; an outage is waited out."""
         while True:
             try:
+                await self._renew()  # first of all after an outage: nothing starts before it
                 await self._link.listen(WAKE, self._wake, self._lease.seconds / 3)
-                await self._renew()
             except TRANSIENT as error:
                 log.warning("lease.not_renewed", error=type(error).__name__)
                 await self._link.aclose()

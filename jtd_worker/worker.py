@@ -94,7 +94,7 @@ class Worker:
         try:
             names = await self._queues(channels)
             await heartbeat.begin()
-            self._make_consumers(names, executor, breakers, outlets, progress, metrics)
+            self._make_consumers(names, lease, executor, breakers, outlets, progress, metrics)
             scheduler = Scheduler(
                 self.queue,
                 self._consumers,
@@ -141,6 +141,7 @@ class Worker:
     def _make_consumers(
         self,
         names: list[QueueName],
+        lease: Lease,
         executor: Executor,
         breakers: Breakers,
         outlets: dict[str, list[Outlet]],
@@ -163,7 +164,7 @@ class Worker:
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
             own = share.get(name.channel) or Slots(2 * BATCH)
             self._consumers.append(
-                Consumer(name, self.queue, executor, breakers, own, self._stopping, progress, metrics)
+                Consumer(name, self.queue, lease, executor, breakers, own, self._stopping, progress, metrics)
             )
 
     async def _drain(self, executor: Executor) -> None:

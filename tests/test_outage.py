@@ -128,6 +128,20 @@ def test_a_restart_that_loses_nothing_changes_nothing(cluster: Cluster, tmp_path
         assert one(db, "SELECT count(*) FROM n_jtd_history WHERE action <> 'created'") == 20 * 4
 
 
+def test_a_worker_whose_lease_is_half_over_claims_nothing_that_it_could_only_give_back(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    left = "SELECT extract(epoch FROM lease_until - clock_timestamp())::float8 FROM jtd.workers"
+    with running(dsn, "email:noop", tmp_path, lease_seconds="6"):
+        with psycopg.connect(dsn) as other:
+            other.execute("SELECT FROM jtd.workers FOR UPDATE")  # it cannot be renewed
+            eventually(lambda: one(db, left) < 2.5)
+            jobs = insert_many(db, 20)
+            eventually(lambda: one(db, left) < 1)
+        eventually(lambda: one(db, "SELECT count(*) FROM n_jtd WHERE status_code = 'sent'") == len(jobs))
+    assert one(db, "SELECT max(attempt) FROM n_jtd") <= 2
+
+
 @pytest.mark.parametrize(
     ("rule", "status", "noted"),
     [
