@@ -103,4 +103,14 @@ class Consumer:
                 if jtds:
                     self._progress.claimed(self.name.name)
                     self._claimed.inc(len(jtds))
-                    group.create_task(self._executor.execute(jtds, settled=lambda: self._slots.give(1)))
+                    may_be_alone = any(jtd.retry_count for jtd in jtds)
+                    settled = self._settled_alone if may_be_alone else self._settled
+                    group.create_task(self._executor.execute(jtds, settled=settled))
+
+    def _settled(self) -> None:
+        self._slots.give(1)
+
+    def _settled_alone(self) -> None:
+        """What lost a worker before goes one at a time: look at once whether another one waits."""
+        self._slots.give(1)
+        self.wake()

@@ -51,6 +51,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/idle_v1.sql
 \ir functions/imported.sql
 \ir functions/is_adopted.sql
+\ir functions/is_suspect.sql
 \ir functions/keep_channel.sql
 \ir functions/know_instance.sql
 \ir functions/lane.sql

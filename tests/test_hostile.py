@@ -199,6 +199,37 @@ def test_a_job_that_kills_its_worker_ends(dsn: str, db: psycopg.Connection, tmp_
     )
 
 
+def test_one_job_that_kills_its_workers_takes_no_neighbour_with_it_twice(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    db.execute("UPDATE n_jtd_event_types SET retry_delay_seconds = 0")
+    poison = insert_jtd(db, max_retries=2)
+    others = insert_many(db, 999)
+    killed: list[Daemon] = []
+
+    def script(request: Request) -> Steps:
+        if request.headers["webhook-id"] != str(poison):
+            return answer(200)
+        killed.append(current[-1])
+        current[-1].signal(signal.SIGKILL)
+        return [Step.CLOSE]
+
+    current: list[Daemon] = []
+    over = "SELECT count(*) FROM n_jtd WHERE status_code NOT IN ('sent', 'failed')"
+    with ThreadedHttpServer(script) as server:
+        while one(db, over):
+            log = tmp_path / f"{len(current)}.log"
+            settings = {"lease_seconds": "2", "slots": "32", **webhook(server)}
+            with Daemon(dsn, "email:webhook", log, **settings) as daemon:
+                current.append(daemon)
+                eventually(lambda daemon=daemon: daemon.process.poll() is not None or not one(db, over), 60)
+    assert (len(killed), row(db, poison)["status_code"]) == (3, "failed")
+    charged = "SELECT status_code::text, max(retry_count) FROM n_jtd WHERE id = ANY (%s) GROUP BY 1"
+    [(status, most)] = db.execute(charged, [others]).fetchall()
+    assert (status, most) == ("sent", 1)
+    assert one(db, "SELECT count(*) FROM n_jtd WHERE retry_count > 0 AND id <> %s", poison) < 3 * 32
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -2,8 +2,8 @@
 -- Called by: every consumer.  Locks: the claimed rows, by id, SKIP LOCKED.
 -- Returns nothing when the queue is empty (the worker is then entered as a sleeper), its channel paused, or the
 -- database not adopted, unless the worker gives the channel to the outbox.
--- A job that lost an attempt with its worker, or two workers before a hand-off, is claimed alone: it may be what
--- ends them. One that takes no change (SQLSTATE 22, 23) keeps its message, hidden for an hour, and gets a note.
+-- A suspect of jtd.is_suspect is claimed alone, and while it is in flight no other by the same worker: so none of them
+-- is charged for another. One that takes no change (SQLSTATE 22, 23) keeps its message, hidden for an hour, and gets a note.
 --
 -- The message is a hint, the row is the truth. The read and the look at the rows are two statements on
 -- purpose: with one snapshot a row committed in between would look absent, and its message be thrown away.
@@ -29,6 +29,7 @@ DECLARE
     held uuid[];
     lost uuid[];
     postponed uuid[];
+    is_one_in_flight boolean;
     taken uuid[] := '{}';
     diverted boolean[] := '{}';
     refused uuid[] := '{}';
@@ -65,9 +66,7 @@ BEGIN
         BEGIN  -- locks and writes in one block: a lock of the outer one would make a MultiXact of each row
             SELECT coalesce(array_agg(l.id), '{}'), array_agg(l.id) FILTER (WHERE l.is_lost) INTO held, lost
             FROM (
-                SELECT j.id, j.execution_result ->> 'code' = 'worker_lost'
-                    AND (j.execution_result ->> 'outcome' = 'unknown'
-                        OR (j.execution_result ->> 'lost')::integer >= 2) AS is_lost
+                SELECT j.id, jtd.is_suspect(j.execution_result) AS is_lost
                 FROM public.n_jtd AS j
                 LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
                 WHERE j.id = ANY (wanted) AND j.status_code = 'queued' AND j.channel_code = queue.channel_code
@@ -76,8 +75,12 @@ BEGIN
                 FOR NO KEY UPDATE OF j SKIP LOCKED) AS l;
             postponed := '{}';
             IF lost <> '{}' THEN
-                postponed := array_remove(held, lost[1]);
-                held := lost[1:1];
+                is_one_in_flight := EXISTS (
+                    SELECT FROM jtd.inflight AS f JOIN public.n_jtd AS j ON j.id = f.jtd_id
+                    WHERE f.worker_id = p_worker AND jtd.is_suspect(j.execution_result));
+                postponed := CASE WHEN is_one_in_flight THEN lost ELSE array_remove(held, lost[1]) END;
+                held := CASE WHEN is_one_in_flight
+                    THEN ARRAY(SELECT h.id FROM unnest(held) AS h (id) WHERE h.id <> ALL (lost)) ELSE lost[1:1] END;
             END IF;
 
             WITH passed AS MATERIALIZED (
@@ -138,8 +141,9 @@ BEGIN
     END LOOP;
 
     IF postponed <> '{}' THEN  -- one statement, since there may be many, and again with each claim until none is lost
-        EXECUTE format('UPDATE pgmq.%I SET vt = clock_timestamp() WHERE msg_id = ANY ($1)', 'q_' || p_queue)
-            USING ARRAY(SELECT m.msg_id FROM unnest(ids, msg_ids) AS m (id, msg_id) WHERE m.id = ANY (postponed));
+        EXECUTE format('UPDATE pgmq.%I SET vt = clock_timestamp() + $2 WHERE msg_id = ANY ($1)', 'q_' || p_queue)
+            USING ARRAY(SELECT m.msg_id FROM unnest(ids, msg_ids) AS m (id, msg_id) WHERE m.id = ANY (postponed)),
+                CASE WHEN is_one_in_flight THEN interval '0.1 s' ELSE interval '0' END;  -- or it hides what comes behind
         SELECT array_agg(m.msg_id), array_agg(m.body), array_agg(m.id) INTO msg_ids, bodies, ids
         FROM unnest(msg_ids, bodies, ids) AS m (msg_id, body, id)
         WHERE m.id IS NULL OR m.id <> ALL (postponed);
