@@ -86,6 +86,8 @@ class Consumer:
                 if empty >= 2 and await self._sleep(LAST_LOOK if empty == 2 else None):
                     empty = 1
                 self._called.clear()
+                if self._stopping.is_set():  # it was this that woke it
+                    break
                 self._is_shut = self.room == 0
                 if self._is_shut:
                     await self._sleep(None)
