@@ -27,6 +27,7 @@ RUN_READY := $(VENV)/run-$(call checksum,run)
 DEV_READY := $(VENV)/dev-$(call checksum,dev)
 
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 TEST_IMAGE ?= postgres:18
 UV ?= uv
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
@@ -73,6 +74,10 @@ types: $(DEV_READY) ## Check types
 .PHONY: layers
 layers: $(DEV_READY) ## Check that imports point one way
 	@$(BIN)/lint-imports
+
+.PHONY: chaos
+chaos: $(DEV_READY) ## Break everything for minutes and count what arrives (CHAOS_ARGS="--seed 7 --jobs 10000 --minutes 5")
+	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 .PHONY: bench-quick
 bench-quick: $(DEV_READY) ## Measure the worker for a minute
