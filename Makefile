@@ -83,6 +83,10 @@ chaos: $(DEV_READY) ## Break everything for minutes and count what arrives (CHAO
 bench-quick: $(DEV_READY) ## Measure the worker for a minute
 	@$(BIN)/python -m tests.bench.quick
 
+.PHONY: mutants
+mutants: $(DEV_READY) ## Put known defects back one by one; 0 only if tests fail with each (MUTANTS='F5 F10')
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
 .PHONY: lock
 lock: ## Write the lock files anew with uv, versions kept (UPGRADE=--upgrade takes the newest)
 	$(COMPILE) $(UPGRADE) --extra embedded --group dev --output-file requirements-dev.lock

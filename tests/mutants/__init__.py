@@ -1,0 +1,22 @@
+"""Defects that were seen in workers of this kind, put back on purpose: a test must fail with each."""
+
+from typing import Final
+
+from tests.mutants import claim, lease, outage, provider, retry, settle, sweep
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Final[tuple[Mutant, ...]] = tuple(
+    sorted(
+        (
+            *claim.MUTANTS,
+            *lease.MUTANTS,
+            *outage.MUTANTS,
+            *provider.MUTANTS,
+            *retry.MUTANTS,
+            *settle.MUTANTS,
+            *sweep.MUTANTS,
+        ),
+        key=lambda mutant: int(mutant.failure_mode.removeprefix("F")),
+    )
+)
+"""In the order of the failure modes."""

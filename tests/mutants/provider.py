@@ -1,0 +1,129 @@
+"""How a provider is asked and understood: without an end, wrongly, or behind another's back."""
+
+from tests.mutants.mutant import Edit, Mutant
+
+WEBHOOK = "jtd_worker/channels/any_webhook.py"
+SESSION = "jtd_worker/smtp_session.py"
+EXECUTOR = "jtd_worker/executor.py"
+
+MUTANTS = (
+    Mutant(
+        failure_mode="F7",
+        what="a request over HTTP as a whole has no timeout",
+        edits=(Edit(WEBHOOK, "asyncio.timeout(self._timeouts.total)", "asyncio.timeout(None)"),),
+        tests=("tests/test_any_webhook.py::test_the_total_time_ends_an_attempt_that_no_other_time_would",),
+    ),
+    Mutant(
+        failure_mode="F7",
+        what="a connect over HTTP has no timeout of its own",
+        edits=(Edit(WEBHOOK, '"connect": self._timeouts.connect,', ""),),
+        tests=(
+            "tests/test_any_webhook.py::test_a_receiver_that_takes_no_connection_is_refused_by_the_network",
+        ),
+    ),
+    Mutant(
+        failure_mode="F7",
+        what="the answer to an SMTP command is waited for without end",
+        edits=(Edit(SESSION, "asyncio.timeout(seconds)", "asyncio.timeout(None)"),),
+        tests=("tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[dot]",),
+    ),
+    Mutant(
+        failure_mode="F7",
+        what="an SMTP session is waited for without end",
+        edits=(Edit("jtd_worker/smtp_connect.py", "asyncio.timeout(seconds)", "asyncio.timeout(None)"),),
+        tests=("tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[banner]",),
+    ),
+    Mutant(
+        failure_mode="F7",
+        what="all channels share their slots",
+        edits=(
+            Edit(
+                "jtd_worker/worker.py",
+                "{channel: Slots(self._settings.slots // len(outbound)) for channel in outbound}",
+                "dict.fromkeys(outbound, Slots(self._settings.slots))",
+            ),
+        ),
+        tests=("tests/test_worker.py::test_a_provider_that_hangs_holds_up_its_own_channel_alone",),
+    ),
+    Mutant(
+        failure_mode="F8",
+        what="a redirect is taken for a success",
+        edits=(Edit(WEBHOOK, "if 200 <= status < 300:", "if 200 <= status < 400:"),),
+        tests=("tests/test_any_webhook.py::test_every_way_to_go_wrong_is_told_apart",),
+    ),
+    Mutant(
+        failure_mode="F8",
+        what="a gateway's error is taken for a refusal of the receiver",
+        edits=(Edit(WEBHOOK, "return status in (502, 504) or status > 511", "return status > 599"),),
+        tests=("tests/test_any_webhook.py::test_every_way_to_go_wrong_is_told_apart",),
+    ),
+    Mutant(
+        failure_mode="F8",
+        what="a refusal of the whole mail is not read",
+        edits=(
+            Edit(
+                SESSION,
+                "if isinstance(answer, Reply) and 400 <= answer.code < 600:\n"
+                "            return await self._refused(Phase.DATA, answer, mask)",
+                "",
+            ),
+        ),
+        tests=("tests/test_email_smtp.py::test_each_answer_has_its_meaning",),
+    ),
+    Mutant(
+        failure_mode="F8",
+        what="whatever an adapter returns is taken for results",
+        edits=(
+            Edit(
+                EXECUTOR,
+                "and len(answer) == number and all(map(_is_result, answer)):",
+                ":",
+            ),
+        ),
+        tests=("tests/test_hostile.py::test_an_adapter_that_answers_nonsense_harms_its_own_job_only",),
+    ),
+    Mutant(
+        failure_mode="F10",
+        what="a lost answer over HTTP is taken for a refusal",
+        edits=(
+            Edit(
+                WEBHOOK,
+                "if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):",
+                "if isinstance(error, OSError | httpx.HTTPError):",
+            ),
+        ),
+        tests=(
+            "tests/test_any_webhook.py::test_every_way_to_go_wrong_is_told_apart",
+            "tests/test_hostile.py::test_after_an_unknown_outcome_no_other_provider_sends_in_silence",
+        ),
+    ),
+    Mutant(
+        failure_mode="F10",
+        what="a lost answer to a whole mail is taken for a refusal",
+        edits=(
+            Edit(
+                SESSION,
+                "if isinstance(answer, Reply) and 400 <= answer.code < 600:\n"
+                "            return await self._refused(Phase.DATA",
+                "if isinstance(answer, NoAnswer) or 400 <= answer.code < 600:\n"
+                "            return await self._refused(Phase.DATA",
+            ),
+        ),
+        tests=(
+            "tests/test_email_smtp.py::test_each_answer_has_its_meaning",
+            "tests/test_worker.py::test_a_mail_server_that_misbehaves_gives_the_right_state",
+        ),
+    ),
+    Mutant(
+        failure_mode="F10",
+        what="an unknown outcome goes straight to another provider",
+        edits=(
+            Edit(
+                EXECUTOR,
+                "if others and isinstance(result, Refused) and _another_may_take(result):",
+                "if others and not isinstance(result, Sent):",
+            ),
+        ),
+        tests=("tests/test_hostile.py::test_after_an_unknown_outcome_no_other_provider_sends_in_silence",),
+    ),
+)
