@@ -145,9 +145,10 @@ class Executor:
 
     async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
         outlet, *others = outlets
+        term = self._lease.term
         answers = await self._ask(outlet, items)
-        if self._stopping.is_set() or not self._lease.allows_start:
-            answers = {}  # the hand-off itself may have waited out an outage
+        if self._stopping.is_set() or not self._lease.allows_start or self._lease.term != term:
+            answers = {}  # the hand-off itself may have waited out an outage, and others have sent meanwhile
         shut = [item for item in items if answers.get(item.jtd.id) == "open"]
         going = [item for item in items if answers.get(item.jtd.id) == "go"]
         for item in items:

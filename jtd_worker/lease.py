@@ -14,9 +14,12 @@ class Lease:
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
         self._ends = 0.0
+        self.term = 0
+        """Rises with each lease that was over before it was renewed: what was granted in another is void."""
 
     def renewed(self, asked_at: float) -> None:
         """Count from when the renewal was asked for: the database granted it later than that."""
+        self.term += self.is_over
         self._ends = max(self._ends, asked_at + self.seconds)
 
     @property

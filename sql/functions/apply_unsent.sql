@@ -63,8 +63,8 @@ BEGIN
     -- what loses one worker after the other is the cause; lost twice it may have been its neighbour, then it is
     -- claimed alone
     doomed := ARRAY(
-        SELECT j.id FROM public.n_jtd AS j
-        WHERE j.id = ANY (released)
+        SELECT j.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+        WHERE r.outcome = 'release' AND r.code = 'worker_lost'
             AND (j.execution_result ->> 'lost')::integer > greatest(2, coalesce(j.max_retries, 0) + 1));
     UPDATE public.n_jtd AS j
     SET error_code = 'worker_lost', error_message = 'each worker that took it was lost before it handed it over'

@@ -9,23 +9,27 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    resolved uuid[] := ARRAY(
-        SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+    proofs jtd.result[] := ARRAY(
+        SELECT DISTINCT ON (r.id) r::jtd.result FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
         WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt >= j.attempt
             AND (j.status_code IN ('pending', 'queued') OR (j.status_code = 'executing' AND r.attempt > j.attempt)
-                OR (j.status_code = 'failed' AND j.error_code IN ('outcome_unknown', 'written_off'))));
-    unknown uuid[] := ARRAY(
-        SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
-        WHERE r.outcome = 'unknown' AND r.attempt > j.attempt AND j.status_code IN ('pending', 'queued'));
+                OR (j.status_code = 'failed' AND j.error_code IN ('outcome_unknown', 'written_off')))
+        ORDER BY r.id, r.attempt DESC);
+    resolved uuid[] := ARRAY(SELECT r.id FROM unnest(proofs) AS r);
+    doubts jtd.result[] := ARRAY(
+        SELECT DISTINCT ON (r.id) r::jtd.result FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+        WHERE r.outcome = 'unknown' AND r.attempt > j.attempt AND j.status_code IN ('pending', 'queued')
+            AND r.id <> ALL (resolved)
+        ORDER BY r.id, r.attempt DESC);
     held uuid[] := ARRAY(
-        SELECT r.id FROM unnest(p_results) AS r
-        WHERE r.id = ANY (unknown) AND r.rule IN ('idempotent_retry', 'resend') IS NOT TRUE);
+        SELECT r.id FROM unnest(doubts) AS r WHERE r.rule IN ('idempotent_retry', 'resend') IS NOT TRUE);
 BEGIN
     PERFORM jtd.remark(r.id,
         CASE WHEN r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt < j.attempt
                 AND j.status_code IN ('sent', 'delivered', 'read', 'viewed', 'signed', 'rejected', 'bounced')
             THEN 'duplicate_known'
-            WHEN r.id = ANY (unknown) AND r.id <> ALL (held) THEN 'possible_duplicate'
+            WHEN r.id <> ALL (held) AND EXISTS (
+                SELECT FROM unnest(doubts) AS d WHERE d.id = r.id AND d.attempt = r.attempt) THEN 'possible_duplicate'
             ELSE 'late_result' END,
         left(r.reason, 2000),
         jsonb_strip_nulls(jsonb_build_object('attempt', r.attempt,
@@ -42,9 +46,14 @@ BEGIN
         provider_message_id = r.provider_message_id, provider_response = r.response,
         executed_at = coalesce(j.executed_at, now()), next_retry_at = NULL,
         execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
-    FROM unnest(p_results) AS r
-    WHERE j.id = r.id AND j.id = ANY (resolved);
+    FROM unnest(proofs) AS r
+    WHERE j.id = r.id;
     PERFORM jtd.step(resolved, 'sent', 'late_result');
+    PERFORM jtd.remark(r.id, 'duplicate_known', 'an earlier attempt had been sent too', h.details)
+    FROM unnest(proofs) AS r
+    JOIN public.n_jtd_history AS h
+        ON h.jtd_id = r.id AND h.action = 'late_result' AND h.details ->> 'outcome' = 'sent'
+            AND (h.details ->> 'attempt')::integer < r.attempt;
 
     UPDATE public.n_jtd AS j
     SET attempt = r.attempt, provider_code = r.provider, executed_at = coalesce(j.executed_at, now()),
@@ -52,8 +61,8 @@ BEGIN
         error_message = CASE WHEN j.id = ANY (held) THEN left(r.reason, 2000) ELSE j.error_message END,
         execution_result = jsonb_strip_nulls(jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt,
             'bound_to', CASE WHEN r.rule = 'idempotent_retry' THEN r.provider END))
-    FROM unnest(p_results) AS r
-    WHERE j.id = r.id AND j.id = ANY (unknown);
+    FROM unnest(doubts) AS r
+    WHERE j.id = r.id;
     PERFORM jtd.step(held, 'failed', 'late_result');
     UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (held);
 END

@@ -31,7 +31,7 @@ BEGIN
                 ELSE coalesce(j.transition_note, 'retry') END AS reason,
             -- a scheduled job is listed as waiting even when due: release_due takes its step to pending
             CASE WHEN greatest(j.scheduled_at, j.next_retry_at) > now() OR j.status_code = 'scheduled'
-                THEN coalesce(least(greatest(j.scheduled_at, j.next_retry_at), j.expires_at), now()) END AS due,
+                THEN least(coalesce(greatest(j.scheduled_at, j.next_retry_at), now()), j.expires_at) END AS due,
             j.status_code = 'scheduled' AS is_scheduled
         FROM public.n_jtd AS j
         JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code AND e.is_message
