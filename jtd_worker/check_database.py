@@ -13,7 +13,7 @@ from jtd_worker.structure import describe, differences
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
-PGMQ_FUNCTIONS: Final = frozenset({"create", "delete", "read", "send", "send_batch", "set_vt"})
+PGMQ_FUNCTIONS: Final = frozenset({"create", "delete", "send", "send_batch", "set_vt"})
 """What our SQL calls of PGMQ."""
 _MIGRATE: Final = "run jtd-worker migrate"
 _OLDEST_SERVER: Final = 150_000
