@@ -165,4 +165,22 @@ MUTANTS = (
         ),
         tests=("tests/test_tick.py::test_a_worker_that_comes_back_counts_as_connected_anew",),
     ),
+    Mutant(
+        failure_mode="F6",
+        what="a hand-off from before the lease was over lets a send start once it is renewed",
+        edits=(Edit("jtd_worker/executor.py", " or self._lease.term != term", ""),),
+        tests=(
+            "tests/test_failure_modes.py"
+            "::test_a_hand_off_from_before_the_lease_was_over_starts_no_send_after_it_is_renewed",
+        ),
+    ),
+    Mutant(
+        failure_mode="F6",
+        what="a worker claims although its lease lets nothing start",
+        edits=(Edit("jtd_worker/consumer.py", "if not self._lease.allows_start:", "if False:"),),
+        tests=(
+            "tests/test_outage.py"
+            "::test_a_worker_whose_lease_is_half_over_claims_nothing_that_it_could_only_give_back",
+        ),
+    ),
 )

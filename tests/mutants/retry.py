@@ -151,4 +151,18 @@ MUTANTS = (
         edits=(Edit("sql/functions/claim_v1.sql", "IF lost <> '{}' THEN", "IF false THEN"),),
         tests=("tests/test_claim.py::test_a_job_whose_worker_was_lost_with_it_is_claimed_alone",),
     ),
+    Mutant(
+        failure_mode="F11",
+        what="jobs that may have ended a worker run side by side, and cost one another attempts",
+        edits=(
+            Edit(
+                "sql/functions/claim_v1.sql",
+                "WHERE f.worker_id = p_worker AND jtd.is_suspect(j.execution_result));",
+                "WHERE false);",
+            ),
+        ),
+        tests=(
+            "tests/test_claim.py::test_a_job_is_claimed_alone_once_two_workers_were_lost_before_a_hand_off",
+        ),
+    ),
 )
