@@ -17,7 +17,7 @@ BATCH: Final = 500
 LAST_LOOK: Final = 0.1
 """Seconds after which a reader that has just gone to sleep looks once more."""
 LEASE_LOOK: Final = 0.1
-"""Seconds between looks whether the lease is long enough again."""
+"""Seconds between looks whether the lease is long enough again, and after a claim without an answer."""
 
 
 class Consumer:
@@ -97,9 +97,11 @@ class Consumer:
                     continue
                 taken = await self._slots.take(self.room, is_urgent=self.name.lane == "urgent")
                 most = 0 if self._stopping.is_set() else min(taken, self.room)
-                jtds = await self._queue.claim(self.name.name, most) if most else []
-                self._slots.give(taken - len(jtds))
-                if not most:
+                jtds = await self._queue.claim(self.name.name, most) if most else None
+                self._slots.give(taken - len(jtds or ()))
+                if jtds is None:  # not known to be empty: nobody would notify it
+                    empty = 0
+                    await self._sleep(LEASE_LOOK)
                     continue
                 empty = 0 if jtds else empty + 1
                 if jtds:

@@ -18,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None)
 Id: TypeAlias = Annotated[UUID, typer.Argument(metavar="ID", help="The id of the job, a UUID.")]
 
 CANCEL: Final = {
-    "cancelled": "cancelled; nothing of it will be sent",
+    "cancelled": "cancelled; nothing more of it will be sent",
     "too_late": "not cancelled: it was handed to its provider, or its flow allows no such step any more; "
     "jtd-worker show {id} tells what became of it",
     "final": "not cancelled: it has ended already; jtd-worker show {id} tells how",

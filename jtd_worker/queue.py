@@ -96,11 +96,12 @@ class Queue:
         )
         return [QueueName(name=name, channel=channel, lane=lane) for name, channel, lane in rows]
 
-    async def claim(self, queue: str, limit: int) -> list[Jtd]:
+    async def claim(self, queue: str, limit: int) -> list[Jtd] | None:
         """Claim up to `limit` JTDs from `queue`; they are in `held` until they are settled.
 
-        A claim whose answer is lost may have taken place, or still run: what it claims is given
-        back, now or by `reconcile`, and nothing returned. Nor is anything while the lease is over.
+        An empty answer enters this worker among the sleepers of `queue`; None is no answer. A claim whose
+        answer is lost may have taken place, or still run: what it claims is given back, now or by
+        `reconcile`. None also while the lease is over.
         """
         async with self._claiming:
             try:
@@ -112,14 +113,14 @@ class Queue:
                 )
             except TRANSIENT as error:
                 log.warning("claim.interrupted", queue=queue, error=type(error).__name__)
-                rows = []
                 self._uncertain_until = elapsed() + 2 * STATEMENT_TIMEOUT_MS / 1000
                 await self._forget()
+                return None
             except psycopg.DatabaseError as error:
                 if error.sqlstate != LEASE_OVER:
                     raise
                 log.warning("claim.refused", queue=queue, error="lease over")
-                rows = []
+                return None
             jtds = [_jtd(row) for row in rows]
             self.held.update((jtd.id, jtd.attempt) for jtd in jtds)
             return jtds

@@ -103,7 +103,7 @@ def test_cancel_does_not_claim_that_a_posted_message_will_not_be_sent(
         server.release()
         eventually(lambda: one(db, "SELECT count(*) FROM jtd.inflight") == 0)
     assert "nothing has been handed" not in sentence, sentence
-    assert "nothing of it will be sent" not in said.out, (said.out, row(db, jtd)["status_code"])
+    assert "nothing more of it will be sent" not in said.out, (said.out, row(db, jtd)["status_code"])
 
 
 def test_the_same_key_gives_the_same_job_as_the_readme_shows(db: psycopg.Connection) -> None:

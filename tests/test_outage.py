@@ -266,6 +266,22 @@ def test_a_terminated_connection_comes_back_and_costs_nothing(
         assert row(db, jtd_id)["attempt"] == 1
 
 
+def test_a_reader_whose_claims_were_not_answered_is_notified_again(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    sleepers = "SELECT count(*) FROM jtd.sleepers"
+    with running(dsn, "email:noop", tmp_path, lease_seconds="6") as daemon:
+        eventually(lambda: one(db, sleepers) == 2)
+        db.execute("UPDATE jtd.workers SET lease_until = '-infinity'")
+        with psycopg.connect(dsn) as other:
+            other.execute("SELECT FROM jtd.workers FOR UPDATE")  # so that it is over for a while
+            db.execute("DELETE FROM jtd.sleepers")
+            db.execute("NOTIFY jtd_wake, 'jtd_email'")
+            db.execute("NOTIFY jtd_wake, 'jtd_email_urgent'")
+            eventually(lambda: len(daemon.lines("claim.refused")) >= 6)
+        eventually(lambda: one(db, sleepers) == 2)
+
+
 def test_what_is_on_record_survives_a_crash_also_where_commits_do_not_wait(
     dsn: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
