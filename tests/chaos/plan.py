@@ -50,7 +50,20 @@ class Plan:
 
 
 PLANS: Mapping[str, Plan] = {
-    "steps": Plan(lanes=[Lane(faults=(*processes.KILLS, jobs.POISONS[0]))], jobs=300, seconds=20, slots=8),
+    "steps": Plan(lanes=[Lane(faults=processes.KILLS)], jobs=200, seconds=15, slots=8),
+    "silences": Plan(
+        lanes=[
+            Lane(
+                faults=(
+                    *(processes.sigstop_past_the_lease, processes.freeze_at("hand_off after"), *CUTS),
+                    *(processes.sigkill_of_all_at_once, jobs.OVERTAKEN[0]),
+                )
+            ),
+            Lane(faults=jobs.POISONS[:1]),
+        ],
+        jobs=200,
+        seconds=15,
+    ),
     # no daemon is silenced here, so no attempt may become unknown with one
     "outages": Plan(
         lanes=[Lane(faults=OUTAGES), Lane(faults=(*USERS, *QUEUES), pause=(0.5, 1.5))],
@@ -61,15 +74,9 @@ PLANS: Mapping[str, Plan] = {
     "providers": Plan(
         lanes=[
             Lane(faults=PROVIDERS),
-            Lane(
-                faults=(
-                    *(processes.sigstop_past_the_lease, processes.sigterm_under_load, *CUTS),
-                    *(processes.freeze_at("hand_off after"), jobs.OVERTAKEN[0]),
-                ),
-                pause=(0, 1),
-            ),
+            Lane(faults=[processes.sigterm_under_load], pause=(5, 10)),
         ],
-        jobs=300,
+        jobs=200,
         seconds=15,
     ),
     "all": Plan(

@@ -35,8 +35,9 @@ SELECT r.id, r.tenant_id, 'notification', r.source_type_code, r.channel_code,
     now() + make_interval(secs => r.delay)
 FROM jsonb_to_recordset(%s::jsonb) AS r (
     id uuid, tenant_id uuid, source_type_code text, channel_code text,
-    recipient_contact text, recipient_id uuid, template_key text, payload jsonb, priority integer,
-    max_retries integer, delay double precision)
+    recipient_contact text, recipient_id uuid, template_key text, payload jsonb,
+    priority integer, max_retries integer,
+    delay double precision)
 ON CONFLICT (id) DO NOTHING
 """
 

@@ -19,7 +19,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize(("plan", "seed"), [("steps", 1), ("outages", 2), ("providers", 3)])
+@pytest.mark.parametrize(("plan", "seed"), [("steps", 1), ("silences", 2), ("outages", 3), ("providers", 4)])
 def test_whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_in_silence(
     plan: str, seed: int, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ from tests.chaos.world import World
 
 ANYTHING = (*Treatment, *3 * (Treatment.TAKE, Treatment.SLOW))
 """As often well as not."""
+LASTING = (0.5, 2.5)
+"""Seconds that a provider is out of order, at the least and at the most."""
 
 
 def treats(name: str, *treatments: Treatment) -> Fault:
@@ -18,7 +20,7 @@ def treats(name: str, *treatments: Treatment) -> Fault:
     def inflict(world: World, rng: Random) -> None:
         channel = rng.choice(list(world.sinks))
         with treating(world.network, world.sinks[channel], Random(rng.random()), *treatments):
-            world.rest(rng.uniform(1, 4))
+            world.rest(rng.uniform(*LASTING))
 
     return Fault(name=f"a provider {name}", inflict=inflict)
 
@@ -27,7 +29,7 @@ def treats(name: str, *treatments: Treatment) -> Fault:
 def a_provider_down(world: World, rng: Random) -> None:
     sink = world.sinks[rng.choice(list(world.sinks))]
     world.network.run(sink.go_down())
-    world.rest(rng.uniform(1, 4))
+    world.rest(rng.uniform(*LASTING))
     world.network.run(sink.come_up())
 
 
@@ -45,7 +47,7 @@ def all_providers_slow_then_all_down(world: World, rng: Random) -> None:
         world.rest(0.5)
         for sink in world.sinks.values():
             world.network.run(sink.go_down())
-        world.rest(rng.uniform(0.5, 3))
+        world.rest(rng.uniform(*LASTING))
         for sink in world.sinks.values():
             world.network.run(sink.come_up())
 
