@@ -65,12 +65,19 @@ class Breakers:
             return most
         return 1 if any(self.pause((channel, code)) == 0 for code in pool) else 0
 
-    def saw(self, provider: Provider, result: SendResult) -> None:
-        """Judge `provider` by the result of one message; never waits."""
+    def is_open(self, provider: Provider) -> bool:
+        """Whether what is handed to `provider` now is a probe."""
+        return provider in self._open_until
+
+    def saw(self, provider: Provider, result: SendResult, *, is_probe: bool = False) -> None:
+        """Judge `provider` by the result of one message; never waits.
+
+        Only a probe closes a breaker: other sends may have begun before it opened.
+        """
         code, pause = _failure(result)
         if code is None:
             self._failures.pop(provider, None)
-            if self._open_until.pop(provider, None) is not None:
+            if is_probe and self._open_until.pop(provider, None) is not None:
                 self._calls.put_nowait(lambda: self._queue.mended(*provider))
             return
         failures = self._failures[provider] = self._failures.get(provider, 0) + 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -45,6 +45,8 @@ class Item:
     jtd: Jtd
     message: Message
     settle: Callable[[Outcome, str | None], None]
+    refusal: tuple[Outcome, str] | None = None
+    """How it ends if no other provider takes it, and who refused it."""
 
 
 class Executor:
@@ -146,6 +148,7 @@ class Executor:
     async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
         outlet, *others = outlets
         term = self._lease.term
+        is_probe = self._breakers.is_open((items[0].jtd.channel_code, outlet.code))
         answers = await self._ask(outlet, items)
         if self._stopping.is_set() or not self._lease.allows_start or self._lease.term != term:
             answers = {}  # the hand-off itself may have waited out an outage, and others have sent meanwhile
@@ -157,7 +160,7 @@ class Executor:
         size = outlet.adapter.capabilities.batch_size
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(going), size):
-                task = group.create_task(self._send(outlets, going[start : start + size]))
+                task = group.create_task(self._send(outlets, going[start : start + size], is_probe=is_probe))
                 self._sends.add(task)
                 task.add_done_callback(self._sends.discard)
             if shut and others:
@@ -186,7 +189,9 @@ class Executor:
         """Give back what no provider takes at present; the reader of its channel stands still meanwhile."""
         channel = items[0].jtd.channel_code
         for item in items:
-            if self._breakers.room(channel, len(items)) < len(items):
+            if item.refusal is not None:
+                item.settle(*item.refusal)
+            elif self._breakers.room(channel, len(items)) < len(items):
                 item.settle(Release(), None)
             else:  # the channel goes on with another provider, which must not have this one
                 delay = timedelta(seconds=max(1.0, self._breakers.pause((channel, outlet.code))))
@@ -197,7 +202,7 @@ class Executor:
                     outlet.code,
                 )
 
-    async def _send(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
+    async def _send(self, outlets: Sequence[Outlet], items: Sequence[Item], *, is_probe: bool) -> None:
         outlet, *others = outlets
         try:
             (answer,) = await asyncio.gather(
@@ -209,12 +214,12 @@ class Executor:
         elsewhere = []
         for item, result in zip(items, results, strict=True):
             if not isinstance(answer, asyncio.CancelledError):
-                self._breakers.saw((item.jtd.channel_code, outlet.code), result)
+                self._breakers.saw((item.jtd.channel_code, outlet.code), result, is_probe=is_probe)
+            ended = outcome(result, outlet.adapter.capabilities.unknown_rule)
             if others and isinstance(result, Refused) and _another_may_take(result):
-                elsewhere.append(item)
+                elsewhere.append(replace(item, refusal=(ended, outlet.code)))
             else:
-                rule = outlet.adapter.capabilities.unknown_rule
-                item.settle(outcome(result, rule), outlet.code)
+                item.settle(ended, outlet.code)
         if elsewhere:
             await self._dispatch(others, elsewhere)
 

@@ -29,6 +29,8 @@ RETRY: Final = {
     "pending": "it gets one more attempt at once; jtd-worker show {id} tells how it goes",
     "unknown": "not retried: nobody knows whether it was sent. Ask the provider, then say so: "
     "jtd-worker resolve {id} --sent, --resend or --fail",
+    "written_off": "not retried: it was given up, and may have been sent; if twice is better than never, "
+    "run this again with --resend",
     "not_failed": "not retried: only a failed job can be; jtd-worker show {id} tells what it is doing",
     "absent": "not retried: there is no job {id} in this database; look at the id and the database",
 }
@@ -38,9 +40,10 @@ RESOLVE: Final = {
     "pending": "it gets one more attempt at once, on record as a possible duplicate",
     "failed": "recorded as written off; it is not listed any more",
     "not_unknown": "not resolved: it is known how it ended, or it is not over; jtd-worker show {id} tells",
+    "not_failed": "not resolved: the flow of its event type knows no retry of a failed job",
     "absent": "not resolved: there is no job {id} in this database; look at the id and the database",
 }
-"""What each answer of jtd.resolve means; the last two changed nothing."""
+"""What each answer of jtd.resolve means; the last three changed nothing."""
 
 
 @app.command()
@@ -185,7 +188,7 @@ def resolve(
         write_json([dict(zip(names, row, strict=True)) for row in zip(ids, answers, sentences, strict=True)])
     else:
         write(table(("id", ""), list(zip(ids, sentences, strict=True))))
-    if {"not_unknown", "absent"} & set(answers):
+    if {"not_unknown", "not_failed", "absent"} & set(answers):
         raise typer.Exit(1)
 
 

@@ -70,6 +70,7 @@ class Queue:
         """The attempts that this worker has claimed and not yet settled."""
         self._uncertain_until = 0.0
         self._server: Server | None = None
+        self._timeline = self._flushed = 0
         self._settled: deque[tuple[float, dict[str, Json]]] = deque(maxlen=MOST_REMEMBERED)
 
     async def register(
@@ -126,21 +127,26 @@ class Queue:
             return jtds
 
     async def _meet(self, server: Server) -> None:
-        """Settle again on a server that was started anew what it may have lost, before anything is claimed.
+        """Look what a server that was started anew may have lost, before anything is claimed from it.
 
-        A standby that took over may lack the last commits, and would send again what they said was sent.
-        What it does know is answered as such. Raises one of TRANSIENT; then it is done at the next claim.
+        On another timeline, or with a log that ends earlier than it was known to, the results of the last
+        minute are settled again: a standby that took over may lack the last commits, and would send again
+        what they said was sent. What it does know is answered as such. Raises one of TRANSIENT; then it is
+        done at the next claim.
         """
+        query = "SELECT timeline, flushed FROM jtd.server_v1()"
+        ((timeline, flushed),) = await self._claims.once(query, on=server)
         if self._server is not None:
-            self._forget_older_than(elapsed() - REMEMBERED)
-            results = [result for _, result in self._settled]
-            for start in range(0, len(results), SETTLED_AGAIN):
-                await self._claims.once(
-                    SETTLE, [self.worker, Jsonb(results[start : start + SETTLED_AGAIN])], on=server
-                )
+            if timeline != self._timeline or flushed < self._flushed:
+                self._forget_older_than(elapsed() - REMEMBERED)
+                results = [result for _, result in self._settled]
+                for start in range(0, len(results), SETTLED_AGAIN):
+                    await self._claims.once(
+                        SETTLE, [self.worker, Jsonb(results[start : start + SETTLED_AGAIN])], on=server
+                    )
+                log.warning("database.went_back", count=len(results))
             await self._forget()
-            log.info("database.met_again", count=len(results))
-        self._server = server
+        self._server, self._timeline, self._flushed = server, timeline, flushed
 
     def _forget_older_than(self, moment: float) -> None:
         while self._settled and self._settled[0][0] < moment:
@@ -212,6 +218,7 @@ class Queue:
     async def tick(self, asleep: Sequence[str]) -> Tick:
         """Move on what only time can move; `asleep` are the queues whose readers wait."""
         done = (await self._ticks.call("SELECT jtd.tick_v1(%s, %s)", [self.worker, list(asleep)]))[0][0]
+        self._flushed = max(self._flushed, done["flushed"])
         return Tick(
             leader=done["leader"],
             due=done["due"],

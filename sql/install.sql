@@ -17,6 +17,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
 \ir functions/adopt_jobs.sql
+\ir functions/adopt_some.sql
 \ir functions/apply_results.sql
 \ir functions/apply_unsent.sql
 \ir functions/attention.sql
@@ -88,6 +89,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/resolve.sql
 \ir functions/resume.sql
 \ir functions/retry.sql
+\ir functions/server_v1.sql
 \ir functions/settle_v1.sql
 \ir functions/show_v1.sql
 \ir functions/status_v1.sql

@@ -173,7 +173,7 @@ def test_an_answer_about_a_message_shows_that_the_provider_works(
         breakers.saw(SMTP, result)
     assert breakers.pause(SMTP) == 0
     breakers.learn({SMTP: 0.0})
-    breakers.saw(SMTP, result)
+    breakers.saw(SMTP, result, is_probe=True)
     assert breakers.room("email", 500) == 500
 
 

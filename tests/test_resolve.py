@@ -50,7 +50,7 @@ def test_a_job_that_shall_be_sent_again_is_on_record_as_a_possible_duplicate(
     jtd_id = unknown(db, worker)
     assert resolve(db, jtd_id, "resend") == "pending"
     assert [step.action for step in history(db, jtd_id)][-3:] == [
-        "resolved", "status_changed", "possible_duplicate",
+        "status_changed", "possible_duplicate", "resolved",
     ]  # fmt: skip
     worker.tick()
     assert worker.claim_one().attempt == 2
@@ -63,7 +63,7 @@ def test_a_job_that_is_given_up_stays_failed_and_is_listed_no_more(
     assert resolve(db, jtd_id, "fail") == "failed"
     assert (row(db, jtd_id)["error_code"], whereabouts(db, jtd_id).place) == ("written_off", "final")
     assert attention(db) == []
-    assert one(db, "SELECT jtd.retry(%s)", jtd_id) == "unknown"  # given up is not known
+    assert one(db, "SELECT jtd.retry(%s)", jtd_id) == "written_off"  # given up is not known
     assert one(db, "SELECT jtd.cancel(%s)", jtd_id) == "too_late"
 
 

@@ -57,7 +57,7 @@ BEGIN
 
     UPDATE public.n_jtd AS j
     SET execution_result = coalesce(j.execution_result, '{}') || jsonb_build_object(
-        'code', r.code, 'lost', coalesce((j.execution_result ->> 'lost')::integer, 0) + 1)
+        'code', r.code, 'lost', coalesce(substring(j.execution_result ->> 'lost' FROM '^[0-9]{1,8}$')::integer, 0) + 1)
     FROM unnest(p_results) AS r
     WHERE j.id = r.id AND r.outcome = 'release' AND r.code = 'worker_lost';
     -- what loses one worker after the other is the cause; lost twice it may have been its neighbour, then it is
@@ -65,7 +65,7 @@ BEGIN
     doomed := ARRAY(
         SELECT j.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
         WHERE r.outcome = 'release' AND r.code = 'worker_lost'
-            AND (j.execution_result ->> 'lost')::integer > greatest(2, coalesce(j.max_retries, 0) + 1));
+            AND substring(j.execution_result ->> 'lost' FROM '^[0-9]{1,8}$')::integer > greatest(2, coalesce(j.max_retries, 0) + 1));
     UPDATE public.n_jtd AS j
     SET error_code = 'worker_lost', error_message = 'each worker that took it was lost before it handed it over'
     WHERE j.id = ANY (doomed);

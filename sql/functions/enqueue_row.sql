@@ -82,6 +82,7 @@ BEGIN
     NEW.recipient_contact := jtd.trimmed(NEW.recipient_contact);
     NEW.expires_at := nullif(NEW.expires_at, 'infinity');
     NEW.max_retries := coalesce(NEW.max_retries, event.default_max_retries);
+    NEW.execution_result := NULL;  -- how attempts ended, which there were none of yet
     NEW.status_changed_at := now();  -- tells the audit trail that the steps were taken here
     NEW.is_valid_transition := true;
 

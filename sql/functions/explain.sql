@@ -62,13 +62,14 @@ AS $$
         WHEN NOT EXISTS (SELECT FROM jtd.workers AS x
             WHERE j.channel_code = ANY (x.channels) AND x.lease_until > clock_timestamp())
             THEN format(' No running worker serves channel %s.', j.channel_code)
+        END AS sentence) AS hindrance
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN g.reason = 'test_mode' THEN ' It is a test row and goes to the outbox.'
         WHEN EXISTS (SELECT FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
             THEN (SELECT string_agg(format(' Provider %s takes nothing at present (%s); it is tried again at %s.',
                 b.provider, b.code, to_char(b.retry_at, 'YYYY-MM-DD HH24:MI:SS TZ')), '' ORDER BY b.provider)
                 FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
-        END AS sentence) AS hindrance
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN g.reason = 'test_mode' THEN ' It is a test row and goes to the outbox.' ELSE ''
+        ELSE ''
         END AS sentence) AS remark
     WHERE j.id = p_id
 $$;

@@ -11,7 +11,8 @@ AS $$
         CROSS JOIN jtd.instance AS i
         LEFT JOIN LATERAL (
             SELECT h.action, h.created_at FROM public.n_jtd_history AS h
-            WHERE h.jtd_id = j.id ORDER BY h.id DESC LIMIT 1) AS last ON true
+            WHERE h.jtd_id = j.id AND h.action IN ('created', 'imported', 'status_changed', 'adopted')
+            ORDER BY h.id DESC LIMIT 1) AS last ON true
         WHERE j.id = ANY (p_ids) AND (last.action = 'imported'
             OR (j.created_at < i.known_since AND coalesce(last.created_at < i.known_since, true))))
 $$;

@@ -8,14 +8,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     lost uuid[];
+    resting uuid[];
     held uuid[];
     refusal text;
 BEGIN
     -- read without a lock first: a lock on every queued job would keep claims from them
     lost := jtd.lost(p_ids);
-    lost := ARRAY(
-        SELECT j.id FROM public.n_jtd AS j
-        WHERE j.id = ANY (lost) AND (j.status_code = 'executing' OR j.id <> ALL (jtd.imported(lost))));
+    resting := jtd.imported(lost);
+    lost := ARRAY(SELECT u.id FROM unnest(lost) AS u (id) WHERE u.id <> ALL (resting));
     IF lost = '{}' THEN
         RETURN 0;
     END IF;
@@ -39,6 +39,14 @@ BEGIN
         FROM public.n_jtd_source_types AS s, public.n_jtd_event_types AS e
         WHERE j.id = ANY (held) AND j.channel_code IS NULL AND s.code = j.source_type_code
             AND e.code = j.event_type_code;
+        UPDATE public.n_jtd AS j SET error_code = 'channel_missing', error_message = 'it names no channel, and none fits'
+        WHERE j.id = ANY (held) AND j.channel_code IS NULL AND j.status_code IN ('created', 'pending', 'scheduled');
+        PERFORM jtd.step(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j
+            WHERE j.id = ANY (held) AND j.channel_code IS NULL AND j.status_code IN ('created', 'scheduled')), 'pending');
+        PERFORM jtd.step(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j
+            WHERE j.id = ANY (held) AND j.channel_code IS NULL AND j.status_code = 'pending'), 'failed');
         PERFORM jtd.reclaim(ARRAY(
             SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'executing'));
         UPDATE public.n_jtd AS j SET completed_at = now()

@@ -14,6 +14,10 @@ DECLARE
         WHERE r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt >= j.attempt
             AND (j.status_code IN ('pending', 'queued') OR (j.status_code = 'executing' AND r.attempt > j.attempt)
                 OR (j.status_code = 'failed' AND j.error_code IN ('outcome_unknown', 'written_off')))
+            AND NOT EXISTS (  -- that send is on record, and it was moved on from there
+                SELECT FROM public.n_jtd_history AS h
+                WHERE h.jtd_id = r.id AND h.action = 'status_changed' AND h.to_status_code = 'sent'
+                    AND h.details ->> 'attempt' = r.attempt::text)
         ORDER BY r.id, r.attempt DESC);
     resolved uuid[] := ARRAY(SELECT r.id FROM unnest(proofs) AS r);
     doubts jtd.result[] := ARRAY(

@@ -1,7 +1,7 @@
 -- Ends what nobody knows: a person says whether a job of unknown outcome was sent, shall be sent again, or given up.
 -- Called by: operators, jtd-worker resolve.  Locks: the row, and waits for it.
 -- p_verdict: sent, resend or fail. Returns sent, pending (it gets one more attempt, on record as a possible
--- duplicate), failed, not_unknown or absent; the last two change nothing.
+-- duplicate), failed; or, with nothing changed, not_unknown, not_failed (its flow knows no retry) or absent.
 CREATE OR REPLACE FUNCTION jtd.resolve(p_id uuid, p_verdict text, p_reason text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -18,6 +18,9 @@ BEGIN
     ELSIF job.status_code <> 'failed' OR job.error_code IS DISTINCT FROM 'outcome_unknown' THEN
         RETURN 'not_unknown';
     END IF;
+    IF p_verdict = 'resend' AND jtd.retry(p_id, true) <> 'pending' THEN
+        RETURN 'not_failed';
+    END IF;
     PERFORM jtd.remark(p_id, 'resolved', p_reason, jsonb_build_object('attempt', job.attempt, 'verdict', p_verdict));
     CASE p_verdict
     WHEN 'sent' THEN
@@ -28,7 +31,7 @@ BEGIN
         PERFORM jtd.step(ARRAY[p_id], 'sent', 'resolved');
         RETURN 'sent';
     WHEN 'resend' THEN
-        RETURN jtd.retry(p_id, true);
+        RETURN 'pending';
     ELSE
         UPDATE public.n_jtd AS j SET error_code = 'written_off' WHERE j.id = p_id;
         RETURN 'failed';

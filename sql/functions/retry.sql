@@ -1,7 +1,7 @@
 -- Gives a failed job one more attempt, at once.
 -- Called by: operators, jtd-worker retry.  Locks: the row, and waits for it.
--- Returns pending, unknown (it may have been sent: p_resend => true sends it again and records that), not_failed
--- or absent. A job that was never handed off is rendered from the newest text of its template.
+-- Returns pending, unknown or written_off (it may have been sent: p_resend => true sends it again and records that),
+-- not_failed or absent. A job that was never handed off is rendered from the newest text of its template.
 CREATE OR REPLACE FUNCTION jtd.retry(p_id uuid, p_resend boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -18,7 +18,7 @@ BEGIN
     ) THEN
         RETURN 'not_failed';
     ELSIF job.error_code IN ('outcome_unknown', 'written_off') AND NOT p_resend THEN
-        RETURN 'unknown';
+        RETURN CASE job.error_code WHEN 'written_off' THEN 'written_off' ELSE 'unknown' END;
     END IF;
     UPDATE public.n_jtd AS j
     SET next_retry_at = NULL,

@@ -1,7 +1,7 @@
 -- Moves on what only time can move: due jobs, dead workers' jobs, admission to the queues, lost jobs.
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
--- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "more", "is_partitioned", "wake": [queue, ...],
+-- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
 -- "breakers": [[channel, provider, seconds until a probe may go], ...]}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
@@ -20,6 +20,7 @@ BEGIN
     IF leader THEN
         PERFORM jtd.make_partitions();
         PERFORM jtd.watch_instance();
+        DELETE FROM jtd.breakers AS b WHERE b.retry_at < clock_timestamp() - interval '10 min';  -- nobody asks any more
         IF adopted THEN  -- elsewhere another may be right about what these jobs came to
             reclaimed := jtd.reclaim_dead(p_worker, batch);
         END IF;
@@ -31,6 +32,7 @@ BEGIN
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
         'is_adopted', adopted,
+        'flushed', (SELECT s.flushed FROM jtd.server_v1() AS s),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
             extract(epoch FROM greatest(b.retry_at, b.probing_until) - clock_timestamp()))), '[]') FROM jtd.breakers AS b),
         'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))

@@ -9,13 +9,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO jtd.breakers AS b (channel_code, provider, code, retry_at)
     VALUES (p_channel, p_provider, left(p_code, 100),
-        clock_timestamp() + make_interval(secs => least(coalesce(p_seconds, 5), 3600)))
+        clock_timestamp() + make_interval(secs => greatest(0, least(coalesce(p_seconds, 5), 3600))))
     ON CONFLICT (channel_code, provider) DO UPDATE
     SET code = excluded.code,
         probes = b.probes + (b.probing_until IS NOT NULL)::integer,
         probing_until = NULL,
-        retry_at = greatest(b.retry_at, clock_timestamp() + make_interval(secs => least(coalesce(p_seconds,
-            CASE WHEN b.probing_until IS NULL THEN 0 ELSE least(60, 5 * 2.0 ^ least(b.probes + 1, 10)) END), 3600)))
+        retry_at = greatest(b.retry_at, clock_timestamp() + make_interval(secs => greatest(0, least(coalesce(p_seconds,
+            CASE WHEN b.probing_until IS NULL THEN 0 ELSE least(60, 5 * 2.0 ^ least(b.probes + 1, 10)) END), 3600))))
     RETURNING b.retry_at
 $$;
 REVOKE ALL ON FUNCTION jtd.trip_v1(text, text, text, double precision) FROM PUBLIC;

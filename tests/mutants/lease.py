@@ -127,8 +127,8 @@ MUTANTS = (
         edits=(
             Edit(
                 EXECUTOR,
-                "if self._stopping.is_set() or not self._lease.allows_start:\n            answers = {}",
-                "if self._stopping.is_set():\n            answers = {}",
+                " or not self._lease.allows_start or self._lease.term != term",
+                "",
             ),
         ),
         tests=(
