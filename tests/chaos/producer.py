@@ -71,6 +71,8 @@ class Producer:
         self._given_up.set()
         self._hurry.set()
         self._thread.join(30)
+        if self._connection is not None:
+            self._connection.close()
 
     @property
     def left(self) -> int:
@@ -120,8 +122,6 @@ class Producer:
                 self.insert([self._any() for _ in range(5)], rolled_back=True)
             self.insert(jobs)
             self._hurry.wait(self._rng.uniform(0, 2 * self._pause))
-        if self._connection is not None:
-            self._connection.close()
 
     def _any(self) -> dict[str, Any]:
         job = self.make(self._rng.choice(list(CHANNELS)), self._rng)
@@ -132,7 +132,7 @@ class Producer:
         return job
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed or self._connection.broken:
+        if self._connection is None or self._connection.closed:  # also when it broke
             # not straight from `dsn`, whose options would let it write to a read-only database
             self._connection = psycopg.connect(
                 self._dsn, options="", autocommit=True, application_name="producer"

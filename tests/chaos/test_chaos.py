@@ -26,6 +26,6 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_in_silence(
     dsn = cluster.create(plan)
     migrate(dsn)
     report = run(plan, seed, tmp_path, cluster, dsn)
-    assert not report.failures, report
+    assert not report.failures, str(report)
     if plan == "steps":
-        assert not [name for name in report.injected if name.startswith(NEVER)], report
+        assert not [name for name in report.injected if name.startswith(NEVER)], str(report)
