@@ -251,7 +251,8 @@ def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
     yield ok("queues", f"all queues of {_names(known)} are there, and that of dead letters")
     status = _one(conn, "SELECT jtd.status_v1()")
     if status["is_adopted"]:
-        yield ok("instance", "the jobs of this database were made here, or it was adopted")
+        by = status["adopted_by"]
+        yield ok("instance", f"adopted by {by}" if by else "the jobs of this database were made here")
     else:
         yield failure(
             "instance",

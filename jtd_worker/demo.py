@@ -44,7 +44,6 @@ def run(folder: Path) -> int:
         logs.configure(configuration.settings.log_format)
         _say_where(dsn, folder)
         asyncio.run(_stay(Worker(configuration), dsn))
-        _ignore_signals()  # Postgres is being stopped already
     print(f"Stopped. The data stay in {folder}.", flush=True)
     return 0
 
@@ -63,7 +62,6 @@ def once() -> int:
         # the walk says what the worker's log would
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
         endings = asyncio.run(_show_and_stop(Worker(configuration), dsn))
-        _ignore_signals()
     arrived = sum(ending.is_sent for ending in endings)
     print(f"\n{arrived} of {len(endings)} messages arrived." if endings else "\nStopped before the end.")
     return 0 if endings and arrived == len(endings) else 1
@@ -153,11 +151,6 @@ def _obey_signals() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
-
-
-def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -196,6 +196,7 @@ async def run_until_signalled(worker: Worker) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # a second one would change how it ends
 
 
 def _name() -> str:

@@ -90,6 +90,23 @@ def test_a_probe_that_was_lost_with_its_worker_is_followed_by_another(
     assert hand_off(worker, jobs[1]) == {jobs[1].id: "go"}
 
 
+def test_a_probe_is_followed_by_another_as_soon_as_its_worker_is_known_to_be_dead(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    insert_many(db, 2)
+    dead = Worker(db)
+    probe = dead.claim(limit=1)[0]
+    trip(db)
+    pause_is_over(db)
+    assert hand_off(dead, probe) == {probe.id: "go"}
+    [waits] = worker.claim()
+    assert hand_off(worker, waits) == {waits.id: "open"}
+    dead.lapse()
+    worker.age()
+    assert worker.tick()["reclaimed"] == 1
+    assert hand_off(worker, waits) == {waits.id: "go"}
+
+
 def test_a_job_that_may_not_go_uses_up_no_probe(db: psycopg.Connection, worker: Worker) -> None:
     insert_many(db, 2)
     cancelled, good = worker.claim()

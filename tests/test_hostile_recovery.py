@@ -1,6 +1,5 @@
 """What hostile rows and odd timing do to recovery, breakers and adoption, and what must hold all the same."""
 
-import time
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -34,10 +33,8 @@ def test_a_step_of_the_sweep_ends_in_time_when_all_its_jobs_are_lost(db: psycopg
         insert_many(db, 1000)
     db.execute("SELECT pgmq.purge_queue('jtd_email')")
     due(db)
-    db.execute("SET statement_timeout = '30s'")
-    begun = time.monotonic()
+    db.execute("SET statement_timeout = '15s'")  # half of what a worker gives it
     assert sweep(db, worker) == 5000
-    assert time.monotonic() - begun < 15
 
 
 def test_a_remark_on_an_imported_job_does_not_get_it_sent(db: psycopg.Connection) -> None:

@@ -126,6 +126,7 @@ def test_what_was_due_before_is_held_and_the_rest_goes_on(dsn: str, copy: psycop
     ]  # fmt: skip
     assert all(step.valid for jtd_id in (due, later, series) for step in history(copy, jtd_id))
     assert one(copy, "SELECT adopted_by FROM jtd.instance") == "Jane Smith"
+    assert "adopted by Jane Smith" in call(dsn, "check").out
     assert one(copy, "SELECT jtd.is_adopted()")
     assert one(copy, "SELECT jtd.resolve(%s, 'resend')", due) == "pending"
 

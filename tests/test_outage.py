@@ -19,6 +19,7 @@ from tests.cluster import Cluster
 from tests.daemon import eventually, running
 from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import history, insert_jtd, insert_many, one, row
+from tests.wire import wire
 from tests.worker_calls import Worker, no_triggers, result
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -326,6 +327,17 @@ def pooler(dsn: str, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def test_a_worker_whose_connection_is_not_to_one_server_process_polls(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    with wire(dsn, hides_process=True) as proxy, running(proxy.dsn, "email:noop", tmp_path) as daemon:
+        daemon.wait_for("database.pooled")
+        for _ in range(3):  # one by one, so that each finds the reader asleep
+            jtd_id = insert_jtd(db)
+            eventually(lambda jtd_id=jtd_id: row(db, jtd_id)["status_code"] == "sent", 5)
+        assert one(db, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'") == 0
 
 
 @pytest.mark.skipif(POOLER is None, reason="there is no pgbouncer on this machine")

@@ -1,6 +1,7 @@
 """The worker as its users meet it: a process beside a database, real servers, and rows."""
 
 import signal
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,15 @@ def test_the_seeds_insert_arrives_once_by_smtp_with_both_parts(
     assert mail.recipients == ("john@example.com",)
     assert {part.get_content_type() for part in mail.mail.walk()} >= {"text/plain", "text/html"}
     assert str(jtd) in mail.mail["Message-ID"]
+
+
+def test_more_signals_than_one_change_nothing_about_a_stop(dsn: str, tmp_path: Path) -> None:
+    with running(dsn, "email:noop", tmp_path) as daemon:
+        daemon.wait_for("worker.started")
+        while daemon.process.poll() is None:
+            daemon.signal(signal.SIGTERM)
+            time.sleep(0.002)  # so that some come after it has stopped, while it ends
+        assert daemon.wait() == 0
 
 
 def test_five_channels_arrive(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:

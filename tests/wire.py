@@ -11,17 +11,20 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 ASKS = frozenset(b"QE")
 """Query and Execute: one statement each (PostgreSQL documentation, Message Formats)."""
+KEY_DATA = b"K\0\0\0\x0c"
+"""How BackendKeyData begins, which names the process that serves the connection (the same page)."""
 
 
 class Wire:
     """Connections through a Unix socket of its own; every statement of the worker is also a commit."""
 
-    def __init__(self, dsn: str, folder: Path) -> None:
+    def __init__(self, dsn: str, folder: Path, *, hides_process: bool = False) -> None:
         parts = conninfo_to_dict(dsn)
         self._host, self._port = str(parts.get("host") or "localhost"), int(parts.get("port") or 5432)
         self._folder = folder
         self.dsn = make_conninfo(**{**parts, "host": str(folder), "port": "5432", "sslmode": "disable"})
         self.statements = 0
+        self._hides_process = hides_process
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,19 +87,23 @@ class Wire:
             await writer.drain()
             kind = await reader.readexactly(1)
 
-    @staticmethod
-    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(self._disguised(data))
             await writer.drain()
         writer.close()
 
+    def _disguised(self, data: bytes) -> bytes:
+        """BackendKeyData comes once, after the login and whole; only its process id is another."""
+        at = data.find(KEY_DATA) if self._hides_process else -1
+        return data if at < 0 else data[: at + 5] + b"\0\0\0\1" + data[at + 9 :]
+
 
 @contextmanager
-def wire(dsn: str) -> Iterator[Wire]:
-    """Proxy to `dsn` until the block ends."""
+def wire(dsn: str, *, hides_process: bool = False) -> Iterator[Wire]:
+    """Proxy to `dsn` until the block ends; one that hides the server's process looks like a pooler."""
     with TemporaryDirectory() as folder:
-        proxy = Wire(dsn, Path(folder))
+        proxy = Wire(dsn, Path(folder), hides_process=hides_process)
         ready, loop = threading.Event(), asyncio.new_event_loop()
         stop = asyncio.Event()
 

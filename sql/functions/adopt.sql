@@ -1,5 +1,6 @@
 -- Enters this database as the one whose jobs are sent; from now on workers send them.
--- Called by: jtd-worker adopt, after jtd.adopt_jobs has looked at every job.  Locks: the row of jtd.instance, and n_jtd against changes.
+-- Called by: jtd-worker adopt, after jtd.adopt_jobs has looked at every job.
+-- Locks: the row of jtd.instance, and n_jtd against changes.
 -- p_from: when the adoption began. Returns whether anything changed.
 CREATE OR REPLACE FUNCTION jtd.adopt(p_from timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -1,5 +1,5 @@
 -- Which database this is: the cluster's system identifier, the database's oid, and the timeline of its log.
--- Called by: jtd.is_adopted, jtd.adopt, jtd.watch_instance.  Locks: nothing.
+-- Called by: jtd.is_adopted, jtd.know_instance, jtd.adopt, jtd.watch_instance, jtd.server_v1.  Locks: nothing.
 -- A host that keeps these to itself gives zeros, and so is never found to be another.
 CREATE OR REPLACE FUNCTION jtd.here(OUT system_identifier bigint, OUT database_oid oid, OUT timeline integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER

@@ -1,5 +1,5 @@
 -- Puts jobs that are on no list back where their status says that they are.
--- Called by: jtd.sweep.  Locks: those that need it, by id, SKIP LOCKED.  Returns how many it put right.
+-- Called by: jtd.sweep, jtd.adopt_some.  Locks: those that need it, by id, SKIP LOCKED.  Returns how many it put right.
 -- What was brought from elsewhere with its status is left to rest. An executing job that nobody holds follows
 -- jtd.reclaim. A job that takes no change (SQLSTATE 22, 23) gets a note, and the others go on.
 CREATE OR REPLACE FUNCTION jtd.mend(p_ids uuid[]) RETURNS integer

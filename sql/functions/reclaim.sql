@@ -1,5 +1,5 @@
 -- Takes back executing jobs that no live worker holds.
--- Called by: jtd.reclaim_dead, jtd.dispose, jtd.forget_v1.  Locks: their rows, by id, SKIP LOCKED.
+-- Called by: jtd.reclaim_dead, jtd.dispose, jtd.forget_v1, jtd.mend.  Locks: their rows, by id, SKIP LOCKED.
 -- Without a hand-off on record the message has not left, and the job is queued again, no attempt used; with
 -- one, the rule recorded with it decides. An executing job that nothing is known of is held, and so is one that was
 -- claimed before a failover: its hand-off may have been written last, and be lost.
@@ -14,6 +14,10 @@ DECLARE
     spent record;
     reclaimed integer;
 BEGIN
+    UPDATE jtd.breakers AS b SET probing_until = NULL  -- one that died with its worker keeps no other waiting
+    FROM jtd.inflight AS f JOIN public.n_jtd AS j ON j.id = f.jtd_id
+    WHERE f.jtd_id = ANY (held) AND f.handed_off_at IS NOT NULL AND b.probing_until IS NOT NULL
+        AND b.channel_code = j.channel_code AND b.provider = f.provider;
     SELECT count(*) FILTER (WHERE a.answer = 'applied') INTO reclaimed
     FROM jtd.settle_v1(NULL, (
         SELECT coalesce(jsonb_agg(jsonb_build_object(

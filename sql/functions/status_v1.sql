@@ -1,6 +1,6 @@
 -- What an operator looks at first, as one document; also read for /metrics.
 -- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
--- {"is_adopted": bool, "queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
+-- {"is_adopted": bool, "adopted_by": name or null, "queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
 --  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
 --  "breakers": [{channel, provider, code, opened_at, retry_at}],
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
@@ -42,6 +42,7 @@ BEGIN
     END LOOP;
     RETURN jsonb_build_object(
         'is_adopted', jtd.is_adopted(),
+        'adopted_by', (SELECT i.adopted_by FROM jtd.instance AS i),
         'queues', queues,
         'unserved', unserved,
         'waiting', (SELECT coalesce(jsonb_object_agg(w.reason, w.n), '{}') FROM (
