@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from jtd_worker import job_commands, logs, migrations, queue_commands, recovery_commands, settings
+from jtd_worker import (
+    job_commands,
+    logs,
+    migrations,
+    pause_commands,
+    queue_commands,
+    recovery_commands,
+    settings,
+)
 from jtd_worker.check import check as examine
 from jtd_worker.console import note, table, write, write_json
 from jtd_worker.errors import JtdError
@@ -104,6 +112,7 @@ def check(dsn: DsnIfAny = None, as_json: AsJson = False) -> None:
 
 app.add_typer(job_commands.app)
 app.add_typer(queue_commands.app)
+app.add_typer(pause_commands.app)
 app.add_typer(recovery_commands.app)
 
 

@@ -67,7 +67,22 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
         )
     if paused := sorted({q["channel"] for q in status["queues"] if q["is_paused"]}):
         yield f"Paused channels: {', '.join(paused)}. jtd-worker resume CHANNEL lets them go on."
+    for pause in status["pauses"]:
+        why = f": {pause['reason']}" if pause["reason"] else ""
+        yield (
+            f"The {pause['scope'].replace('_', ' ')} {pause['code']} is paused since "
+            f"{moment(pause['since'])} by {pause['paused_by']}{why}. jtd-worker resume lets it go on."
+        )
+    for reason, tenants in sorted(status["holds"].items()):
+        yield f"Tenants with a limit used up ({reason}): {tenants}; their messages wait or are cancelled."
     for breaker in status["breakers"]:
+        if breaker["is_paused"]:
+            why = f": {breaker['pause_reason']}" if breaker["pause_reason"] else ""
+            yield (
+                f"Provider {breaker['provider']} of channel {breaker['channel']} is paused{why}. "
+                "jtd-worker resume --provider lets it go on."
+            )
+            continue
         yield (
             f"Provider {breaker['provider']} of channel {breaker['channel']} takes nothing since "
             f"{moment(breaker['opened_at'])} ({breaker['code']}); it is tried again at "

@@ -1,22 +1,20 @@
-"""Commands about queues and channels: status, pause, resume, and the dead letters."""
+"""Commands about queues: status, and the dead letters."""
 
 import json
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
-import psycopg
 import typer
 
 from jtd_worker import overview
-from jtd_worker.console import note, plain, table, write, write_json
+from jtd_worker.console import note, table, write, write_json
 from jtd_worker.options import AsJson, Dsn
-from jtd_worker.session import CommandError, session
+from jtd_worker.session import session
 
 app = typer.Typer(rich_markup_mode=None)
 dlq = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(dlq, name="dlq", help="Messages that could not become work.")
 
-Channel: TypeAlias = Annotated[str, typer.Argument(metavar="CHANNEL", help="A code of n_jtd_channels.")]
 Ids: TypeAlias = Annotated[
     list[int] | None, typer.Option("--id", metavar="N", help="The number of a dead letter; repeatable.")
 ]
@@ -32,35 +30,6 @@ def status(dsn: Dsn, as_json: AsJson = False) -> None:
         write_json(document)
     else:
         write(*overview.tell(document))
-
-
-@app.command()
-def pause(
-    channel: Channel,
-    dsn: Dsn,
-    reason: Annotated[str | None, typer.Option(help="Why, for `jtd-worker status`.")] = None,
-) -> None:
-    """Stop claiming jobs of a channel; what runs is finished."""
-    with session(dsn, "pause") as conn:
-        found = conn.execute("SELECT jtd.pause(%s, %s)", [channel, reason]).fetchall()[0][0]
-        _refuse_unknown(conn, channel, found)
-    write(f"channel {channel} is paused; jtd-worker resume {channel} lets it go on")
-
-
-@app.command()
-def resume(channel: Channel, dsn: Dsn) -> None:
-    """Let a paused channel go on."""
-    with session(dsn, "resume") as conn:
-        found = conn.execute("SELECT jtd.resume(%s)", [channel]).fetchall()[0][0]
-        _refuse_unknown(conn, channel, found)
-    write(f"channel {channel} goes on")
-
-
-def _refuse_unknown(conn: psycopg.Connection[Any], channel: str, found: bool) -> None:
-    if not found:
-        rows = conn.execute("SELECT DISTINCT channel_code FROM jtd.queues_v1(NULL) ORDER BY 1").fetchall()
-        known = ", ".join(row[0] for row in rows)
-        raise CommandError(f"there is no channel {plain(channel)!r}; there are: {plain(known)}")
 
 
 @dlq.command("list")

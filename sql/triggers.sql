@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 30 heed. Statement triggers fire for zero rows too, and cost little then.
+-- Names give the order: 10 audit, 20 place, 25 route, 30 heed. Statement triggers fire for zero rows too, and cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
     BEFORE INSERT ON public.n_jtd
@@ -20,6 +20,11 @@ CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted
     AFTER INSERT ON public.n_jtd
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.place_inserted();
+
+CREATE OR REPLACE TRIGGER n_jtd_25_route_inserted
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.route_inserted();
 
 CREATE OR REPLACE TRIGGER n_jtd_20_place_updated
     AFTER UPDATE ON public.n_jtd
@@ -50,6 +55,14 @@ CREATE OR REPLACE TRIGGER n_jtd_channels_added
     AFTER INSERT ON public.n_jtd_channels
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.channel_added();
 
+CREATE OR REPLACE TRIGGER n_jtd_tenant_config_changed
+    BEFORE INSERT OR UPDATE ON public.n_jtd_tenant_config
+    FOR EACH ROW EXECUTE FUNCTION jtd.settings_changed();
+
+CREATE OR REPLACE TRIGGER n_jtd_suppressions_kept
+    BEFORE INSERT OR UPDATE ON public.n_jtd_suppressions
+    FOR EACH ROW EXECUTE FUNCTION jtd.keep_suppression();
+
 SELECT jtd.make_queues();
 SELECT jtd.make_partitions();
 SELECT jtd.know_instance();
@@ -65,10 +78,11 @@ BEGIN
         FROM pg_catalog.pg_proc AS p
         CROSS JOIN pg_catalog.pg_roles AS r
         WHERE p.pronamespace = 'jtd'::regnamespace AND (
-            (r.rolname = 'jtd_producer' AND p.proname = 'enqueue')
+            (r.rolname = 'jtd_producer' AND p.proname IN ('enqueue', 'set_preference'))
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
-                'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+                'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
+                'pause_provider', 'resume_provider', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
                 'status_v1', 'show_v1', 'queues_v1')))
     LOOP

@@ -11,7 +11,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from tests.command import Ended, call, process
-from tests.jobs import TENANT, insert_jtd, one, row, whereabouts
+from tests.jobs import OTHER_TENANT, TENANT, insert_jtd, insert_many, one, row, whereabouts
+from tests.worker_calls import Worker
 
 PRIVATE = "whisper"
 """Planted wherever a contact, a content or a secret may stand; it must never be printed."""
@@ -531,3 +532,61 @@ def test_a_name_that_the_output_cannot_hold_stops_nothing(dsn: str, db: psycopg.
     ended = process(dsn, "status", PYTHONIOENCODING="ascii")
     assert ended.code == 0, ended.err
     assert "paused: Z\\xfcrich" in ended.out
+
+
+def test_a_tenant_a_provider_and_a_source_type_are_paused_and_go_on(dsn: str, db: psycopg.Connection) -> None:
+    targets = [
+        ("--tenant", str(TENANT), f"tenant {TENANT}"),
+        ("--provider", "email:smtp", "provider email:smtp"),
+        ("--source-type", "payment_due", "source type payment_due"),
+    ]
+    for option, value, name in targets:
+        paused = call(dsn, "pause", option, value, "--reason", "a wrong text")
+        assert (paused.code, paused.out.partition(";")[0]) == (0, f"{name} is paused")
+    status = call(dsn, "status").out
+    assert f"The tenant {TENANT} is paused since" in status
+    assert "The source type payment_due is paused since" in status
+    assert "Provider smtp of channel email is paused: a wrong text." in status
+    assert status.count("a wrong text") == 3
+    for option, value, name in targets:
+        assert call(dsn, "resume", option, value).out == f"{name} goes on\n"
+        again = call(dsn, "resume", option, value)
+        assert (again.code, again.err) == (1, f"jtd-worker: {name} is not paused\n")
+    assert "paused" not in call(dsn, "status").out
+
+
+@pytest.mark.parametrize(
+    ("choice", "code", "said"),
+    [
+        ((), 2, "give one of CHANNEL, --provider, --tenant and --source-type"),
+        (("email", "--tenant", str(TENANT)), 2, "give one of CHANNEL"),
+        (("--provider", "smtp"), 2, "give CHANNEL:PROVIDER as in JTD_PROVIDERS"),
+        (("--provider", "fax:smtp"), 1, "there is no channel 'fax'"),
+        (("--source-type", "gone"), 1, "there is no source type 'gone'"),
+    ],
+)
+def test_what_cannot_be_paused_is_named(dsn: str, choice: tuple[str, ...], code: int, said: str) -> None:
+    ended = call(dsn, "pause", *choice)
+    assert ended.code == code
+    assert said in " ".join(ended.err.split())
+
+
+def test_what_a_limit_or_a_pause_holds_back_keeps_no_worker_from_being_idle(
+    dsn: str, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "INSERT INTO n_jtd_tenant_config (tenant_id, channels_enabled, daily_limit) VALUES (%s, %s, 1)",
+        [TENANT, Jsonb({"email": True})],
+    )
+    insert_many(db, 3, source_type_code="payment_received")
+    other = insert_jtd(db, tenant_id=OTHER_TENANT)
+    db.execute("SELECT jtd.pause_tenant(%s)", [OTHER_TENANT])
+    worker = Worker(db)
+    assert len(worker.claim()) == 1
+    db.execute("DELETE FROM jtd.inflight")
+    assert one(db, "SELECT jtd.idle_v1('{jtd_email}')") is True
+    assert "Tenants with a limit used up (daily_limit): 1;" in call(dsn, "status").out
+    db.execute("SELECT jtd.resume_tenant(%s)", [OTHER_TENANT])
+    assert one(db, "SELECT jtd.idle_v1('{jtd_email}')") is False
+    worker.tick()
+    assert worker.claim_one().id == other

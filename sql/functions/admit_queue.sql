@@ -1,7 +1,8 @@
 -- Admits up to p_room ready jobs to one queue, an equal share for each tenant in turn.
 -- Called by: jtd.admit.  Locks: rows of n_jtd in their turn, SKIP LOCKED; the queue's row in jtd.queues.
 -- Returns how many it took off the list; jobs that the gate stops end here with their reason. Jobs that somebody
--- holds are passed over. One that takes no change (SQLSTATE 22, 23) waits an hour, with a note in its audit trail.
+-- holds are passed over, and so are tenants who are paused or have used up a limit. One that takes no change
+-- (SQLSTATE 22, 23) waits an hour, with a note in its audit trail.
 CREATE OR REPLACE FUNCTION jtd.admit_queue(p_queue text, p_room integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -28,15 +29,24 @@ BEGIN
     -- the lock sits inside the limit, so that a job that somebody holds does not take the place of another
     held := ARRAY(
         SELECT turn.id
-        FROM unnest(tenants[1:p_room]) AS t (tenant_id)
+        FROM (SELECT u.tenant_id, jtd.holdup(u.tenant_id, queue.channel_code) AS holdup
+            FROM unnest(tenants[1:p_room]) AS u (tenant_id)) AS t
         CROSS JOIN LATERAL (
             SELECT j.id
             FROM (
-                SELECT r.jtd_id
+                (SELECT r.jtd_id
                 FROM jtd.ready AS r
-                WHERE r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = t.tenant_id
+                WHERE t.holdup IS NULL
+                    AND r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = t.tenant_id
                 ORDER BY r.priority DESC, r.arrived_at, r.jtd_id
-                LIMIT share + 10000
+                LIMIT share + 10000)
+                UNION ALL
+                (SELECT r.jtd_id
+                FROM jtd.ready AS r
+                WHERE t.holdup = 'all but exempt' AND r.is_exempt
+                    AND r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = t.tenant_id
+                ORDER BY r.priority DESC, r.arrived_at, r.jtd_id
+                LIMIT share + 10000)
             ) AS r
             CROSS JOIN LATERAL (
                 SELECT j.id FROM public.n_jtd AS j WHERE j.id = r.jtd_id FOR NO KEY UPDATE SKIP LOCKED) AS j

@@ -32,6 +32,8 @@ DECLARE
     is_one_in_flight boolean;
     taken uuid[] := '{}';
     diverted boolean[] := '{}';
+    passed uuid[];
+    spent uuid[];
     refused uuid[] := '{}';
     refusals text[] := '{}';
 BEGIN
@@ -83,9 +85,11 @@ BEGIN
                     THEN ARRAY(SELECT h.id FROM unnest(held) AS h (id) WHERE h.id <> ALL (lost)) ELSE lost[1:1] END;
             END IF;
 
+            SELECT coalesce(array_agg(g.id), '{}'), array_agg(g.reason IS NOT DISTINCT FROM 'test_mode')
+            INTO passed, diverted FROM jtd.gate(held) AS g WHERE g.verdict = 'send';
+            spent := jtd.take_allowance(passed);  -- which the gate will know of, once they are looked at again
             WITH passed AS MATERIALIZED (
-                SELECT g.id, g.reason IS NOT DISTINCT FROM 'test_mode' AS is_diverted
-                FROM jtd.gate(held) AS g WHERE g.verdict = 'send'
+                SELECT p.id, p.is_diverted FROM unnest(passed, diverted) AS p (id, is_diverted) WHERE p.id <> ALL (spent)
             ), chosen AS MATERIALIZED (
                 SELECT p.id, p.is_diverted, t.id AS template_id, t.version, s.id AS status_id,
                     coalesce(j.locale, c.locale) AS locale
@@ -95,9 +99,12 @@ BEGIN
                 LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = e.code AND s.code = 'executing'
                 LEFT JOIN public.n_jtd_tenant_config AS c
                     ON c.tenant_id = j.tenant_id AND c.is_live = j.is_live AND c.is_active
+                LEFT JOIN public.n_jtd_tenant_source_config AS ts
+                    ON ts.tenant_id = j.tenant_id AND ts.source_type_code = j.source_type_code
+                    AND ts.is_live = j.is_live AND ts.is_active
                 LEFT JOIN LATERAL jtd.find_template(
-                    j.template_id, j.template_version, j.template_key, j.tenant_id, j.source_type_code,
-                    j.channel_code, j.is_live, coalesce(j.locale, c.locale)) AS t ON true
+                    j.template_id, j.template_version, coalesce(ts.templates ->> j.channel_code, j.template_key),
+                    j.tenant_id, j.source_type_code, j.channel_code, j.is_live, coalesce(j.locale, c.locale)) AS t ON true
             ), begun AS (
                 UPDATE public.n_jtd AS j
                 SET status_code = 'executing',
@@ -162,10 +169,13 @@ BEGIN
     SELECT j.id, j.attempt, j.tenant_id, j.event_type_code::text, j.channel_code::text, j.source_type_code::text,
         jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload), j.recipient_name::text,
         j.payload, j.template_variables, j.metadata, CASE WHEN j.template_version IS NOT NULL THEN j.template_id END,
-        j.template_version, j.template_key::text, j.locale::text, j.created_at, t.is_diverted, j.retry_count,
+        j.template_version, coalesce(ts.templates ->> j.channel_code, j.template_key)::text, j.locale::text, j.created_at, t.is_diverted, j.retry_count,
         j.max_retries, j.expires_at, j.execution_result ->> 'bound_to'
     FROM unnest(taken, diverted) AS t (id, is_diverted)
-    JOIN public.n_jtd AS j ON j.id = t.id;
+    JOIN public.n_jtd AS j ON j.id = t.id
+    LEFT JOIN public.n_jtd_tenant_source_config AS ts
+        ON ts.tenant_id = j.tenant_id AND ts.source_type_code = j.source_type_code
+        AND ts.is_live = j.is_live AND ts.is_active;
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.claim_v1(uuid, text, integer) FROM PUBLIC;

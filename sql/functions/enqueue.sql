@@ -56,7 +56,9 @@ BEGIN
         ('source_type', existing.source_type_code IS DISTINCT FROM source_type),
         ('channel', channel IS NOT NULL AND existing.channel_code IS DISTINCT FROM channel),
         ('recipient', jtd.trimmed(recipient) IS NOT NULL
-            AND existing.recipient_contact IS DISTINCT FROM jtd.trimmed(recipient)),
+            AND existing.recipient_contact IS DISTINCT FROM jtd.trimmed(recipient)
+            AND NOT coalesce(  -- it may be the address on a channel that a sibling took
+                existing.route @> jsonb_build_array(jsonb_build_object('recipient', jtd.trimmed(recipient))), false)),
         ('recipient_name', existing.recipient_name IS DISTINCT FROM enqueue.recipient_name),
         ('recipient_id', existing.recipient_id IS DISTINCT FROM enqueue.recipient_id),
         ('payload', existing.payload IS DISTINCT FROM coalesce(enqueue.payload, '{}')),

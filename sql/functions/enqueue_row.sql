@@ -12,6 +12,8 @@ DECLARE
     event public.n_jtd_event_types;
     channel public.n_jtd_channels;
     source public.n_jtd_source_types;
+    own record;  -- what the tenant sets differently
+    route jsonb;
     recipient text;
     rows_so_far integer;
 BEGIN
@@ -48,17 +50,17 @@ BEGIN
         PERFORM jtd.refuse('JT003', 'source type', NEW.source_type_code, ARRAY(
             SELECT s.code FROM public.n_jtd_source_types AS s WHERE s.is_active ORDER BY s.code));
     END IF;
+    NEW.route := NULL;
     IF NEW.channel_code IS NULL AND event.is_message THEN
-        NEW.channel_code := (
-            SELECT d.code
-            FROM unnest(source.default_channels) WITH ORDINALITY AS d (code, place)
-            JOIN public.n_jtd_channels AS c ON c.code = d.code AND c.is_active
-            WHERE d.code = ANY (event.allowed_channels)
-            ORDER BY d.place
-            LIMIT 1);
-        IF NEW.channel_code IS NULL THEN
+        route := (
+            SELECT jsonb_agg(jsonb_build_object('channel', r.channel_code, 'recipient', r.recipient))
+            FROM jtd.route(event.code, source.code, NEW.tenant_id, NEW.is_live, jtd.trimmed(NEW.recipient_contact),
+                NEW.recipient_id, NEW.payload) AS r);
+        IF route IS NULL THEN
             PERFORM jtd.refuse('JT008', 'channel', NULL, event.allowed_channels);
         END IF;
+        NEW.channel_code := route -> 0 ->> 'channel';
+        NEW.route := nullif(route - 0, '[]');
     END IF;
     IF NEW.channel_code IS NOT NULL THEN
         SELECT * INTO channel FROM public.n_jtd_channels AS c WHERE c.code = NEW.channel_code AND c.is_active;
@@ -71,7 +73,13 @@ BEGIN
                 'JT004', 'channel of event type ' || event.code, NEW.channel_code, event.allowed_channels);
         END IF;
     END IF;
-    NEW.priority := coalesce(NEW.priority, event.default_priority);
+    SELECT ts.priority_override, ts.delay_seconds, nullif(t.default_priority, 5) AS default_priority INTO own
+    FROM (SELECT) AS one
+    LEFT JOIN public.n_jtd_tenant_source_config AS ts
+        ON ts.tenant_id = NEW.tenant_id AND ts.source_type_code = source.code AND ts.is_live = NEW.is_live AND ts.is_active
+    LEFT JOIN public.n_jtd_tenant_config AS t
+        ON t.tenant_id = NEW.tenant_id AND t.is_live = NEW.is_live AND t.is_active;
+    NEW.priority := coalesce(own.priority_override, NEW.priority, own.default_priority, event.default_priority);
     IF NEW.priority NOT BETWEEN 1 AND 10 THEN
         PERFORM jtd.refuse('JT005', 'priority', NEW.priority::text, ARRAY['1 to 10, 10 the most urgent']);
     END IF;
@@ -86,8 +94,13 @@ BEGIN
     NEW.status_changed_at := now();  -- tells the audit trail that the steps were taken here
     NEW.is_valid_transition := true;
 
+    IF event.is_message AND own.delay_seconds > 0 THEN
+        NEW.next_retry_at := greatest(NEW.next_retry_at, now() + make_interval(secs => own.delay_seconds));
+        NEW.transition_note := 'delay';
+    END IF;
     IF event.is_message THEN
-        recipient := jtd.recipient(channel.recipient_key, NEW.recipient_contact, NEW.recipient_id, NEW.payload);
+        recipient := coalesce(route -> 0 ->> 'recipient',
+            jtd.recipient(channel.recipient_key, NEW.recipient_contact, NEW.recipient_id, NEW.payload));
         IF channel.recipient_key <> 'user' AND length(recipient) <= longest_recipient THEN
             NEW.recipient_contact := recipient;
         END IF;

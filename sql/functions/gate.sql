@@ -1,7 +1,8 @@
--- Says of each job whether it may be sent now: send, block, defer or expire, with the reason.
+-- Says of each job whether it may be sent at a moment: send, block, defer or expire, with the reason.
 -- Called by: jtd.claim_v1, jtd.pass_gate (claim and admission), jtd.explain.  Locks: nothing.
--- A job that is not there gives no row. Plain SQL without SET, so that the planner can inline it.
-CREATE OR REPLACE FUNCTION jtd.gate(p_ids uuid[])
+-- until: when a deferral ends; NULL where a person ends it. A job that is not there gives no row.
+-- Plain SQL without SET, so that the planner can inline it.
+CREATE OR REPLACE FUNCTION jtd.gate(p_ids uuid[], p_at timestamptz DEFAULT now())
 RETURNS TABLE (id uuid, verdict text, reason text, until timestamptz)
 LANGUAGE sql STABLE
 AS $$
@@ -10,11 +11,16 @@ AS $$
         CASE
             WHEN g.reason IS NULL OR g.reason = 'test_mode' THEN 'send'
             WHEN g.reason = 'expired' THEN 'expire'
-            WHEN g.reason = 'channel_paused' THEN 'defer'
-            ELSE 'block'
+            WHEN g.reason LIKE 'blocked\_%' THEN 'block'
+            ELSE 'defer'
         END,
         g.reason,
-        NULL::timestamptz
+        CASE
+            WHEN g.reason = 'quiet_hours' THEN quiet.until
+                + jtd.spread(j.id, (t.quiet_hours_start - t.quiet_hours_end + CASE
+                    WHEN t.quiet_hours_start < t.quiet_hours_end THEN '24 h' ELSE '0' END::interval) / 2)
+            WHEN g.reason = used_up.reason THEN used_up.until
+        END
     FROM public.n_jtd AS j
     LEFT JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code
     LEFT JOIN public.n_jtd_channels AS c ON c.code = j.channel_code
@@ -24,17 +30,53 @@ AS $$
     LEFT JOIN public.n_jtd_tenant_source_config AS ts
         ON ts.tenant_id = j.tenant_id AND ts.source_type_code = j.source_type_code
         AND ts.is_live = j.is_live AND ts.is_active
+    LEFT JOIN LATERAL (
+        SELECT jtd.suppression(j.tenant_id, ARRAY[jtd.canonical(j.recipient_contact), j.recipient_id::text,
+            jtd.canonical(jtd.recipient(c.recipient_key, j.recipient_contact, j.recipient_id, j.payload))],
+            j.channel_code, j.source_type_code) AS kind
+        WHERE EXISTS (SELECT FROM public.n_jtd_suppressions AS p WHERE p.tenant_id = j.tenant_id)) AS suppressed ON true
+    LEFT JOIN LATERAL (
+        SELECT jtd.quiet_until(p_at, t.timezone, t.quiet_hours_start, t.quiet_hours_end) AS until
+        WHERE t.quiet_hours_start IS NOT NULL AND NOT (
+            'urgent' = ANY (t.quiet_hours_exempt) AND jtd.lane(j.priority, s.is_urgent) = 'urgent'
+            OR 'identity' = ANY (t.quiet_hours_exempt) AND coalesce(s.bypasses_gates, false))) AS quiet ON true
+    LEFT JOIN LATERAL (  -- a job that a worker has taken before was counted then
+        SELECT h.reason, h.until FROM jtd.holds AS h
+        WHERE h.tenant_id = j.tenant_id AND h.is_live = j.is_live AND h.channel_code IN ('', j.channel_code)
+            AND h.until > p_at AND j.attempt = 0 AND NOT coalesce(s.bypasses_gates, false)
+        ORDER BY h.until DESC, h.reason LIMIT 1) AS used_up ON true
     CROSS JOIN LATERAL (SELECT CASE
-        WHEN j.expires_at <= now() THEN 'expired'
+        WHEN j.expires_at <= p_at THEN 'expired'
         WHEN c.code IS NULL OR NOT c.is_active THEN 'blocked_channel_inactive'
         WHEN e.code IS NULL OR j.channel_code <> ALL (e.allowed_channels) THEN 'blocked_channel_not_allowed'
+        WHEN NOT e.is_active THEN 'blocked_event_type_inactive'
+        WHEN NOT s.is_active THEN 'blocked_source_inactive'
         WHEN c.is_paused THEN 'channel_paused'
-        WHEN s.bypasses_gates THEN CASE WHEN NOT j.is_live THEN 'test_mode' END
+        WHEN EXISTS (SELECT FROM jtd.pauses AS p WHERE p.scope = 'tenant' AND p.code = j.tenant_id::text)
+            THEN 'tenant_paused'
+        WHEN EXISTS (SELECT FROM jtd.pauses AS p WHERE p.scope = 'source_type' AND p.code = j.source_type_code)
+            THEN 'source_paused'
+        WHEN suppressed.kind IN ('bounce', 'complaint') THEN 'blocked_suppressed'
+        WHEN s.bypasses_gates THEN NULL
         WHEN ts.is_enabled IS FALSE THEN 'blocked_source_disabled'
+        WHEN j.channel_code <> ALL (ts.channels_enabled) THEN 'blocked_channel_disabled'
         WHEN t.id IS NOT NULL AND coalesce(t.channels_enabled -> j.channel_code, 'false') <> 'true'
             THEN 'blocked_channel_disabled'
-        WHEN NOT j.is_live THEN 'test_mode'
+        WHEN suppressed.kind IS NOT NULL THEN 'blocked_suppressed'
+    END AS reason) AS stop
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN stop.reason IS NOT NULL THEN stop.reason
+        WHEN quiet.until IS NOT NULL THEN 'quiet_hours'
+        WHEN used_up.reason IS NOT NULL AND t.limit_action = 'block' AND used_up.reason <> 'tenant_rate'
+            THEN 'blocked_' || used_up.reason
+        WHEN used_up.reason IS NOT NULL THEN used_up.reason
+        WHEN NOT j.is_live AND NOT coalesce((
+            SELECT r.recipient = ANY (t.test_recipients) OR '@' || split_part(r.recipient, '@', 2) = ANY (t.test_recipients)
+            FROM (SELECT jtd.canonical(jtd.recipient(
+                c.recipient_key, j.recipient_contact, j.recipient_id, j.payload)) AS recipient
+                WHERE t.test_recipients <> '{}') AS r), false)
+            THEN 'test_mode'
     END AS reason) AS g
     WHERE j.id = ANY (p_ids)
 $$;
-REVOKE ALL ON FUNCTION jtd.gate(uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION jtd.gate(uuid[], timestamptz) FROM PUBLIC;

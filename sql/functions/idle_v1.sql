@@ -1,6 +1,6 @@
 -- Whether there is nothing left to do now for workers of these queues.
 -- Called by: `jtd-worker run --until-idle`.  Locks: nothing.
--- Jobs that wait for a later time, and channels that are paused, do not count.
+-- Jobs that wait for a later time, and what is paused or held back by a limit, do not count.
 CREATE OR REPLACE FUNCTION jtd.idle_v1(p_queues text[]) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -9,10 +9,15 @@ AS $$
         AND NOT EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)
         AND NOT EXISTS (SELECT FROM jtd.inflight AS f WHERE f.queue_name = ANY (p_queues))
         AND NOT EXISTS (
-            SELECT FROM jtd.ready AS r
-            JOIN jtd.queues AS q ON q.channel_code = r.channel_code AND q.lane = r.lane
-            JOIN public.n_jtd_channels AS c ON c.code = r.channel_code AND NOT c.is_paused
-            WHERE q.queue_name = ANY (p_queues))
+            SELECT FROM jtd.queues AS q
+            JOIN public.n_jtd_channels AS c ON c.code = q.channel_code AND NOT c.is_paused
+            CROSS JOIN LATERAL jtd.ready_tenants(
+                q.channel_code, q.lane, '00000000-0000-0000-0000-000000000000', 1000000) AS t
+            WHERE q.queue_name = ANY (p_queues) AND CASE jtd.holdup(t.tenant_id, q.channel_code)
+                WHEN 'all' THEN false
+                WHEN 'all but exempt' THEN EXISTS (SELECT FROM jtd.ready AS r WHERE r.is_exempt
+                    AND r.channel_code = q.channel_code AND r.lane = q.lane AND r.tenant_id = t.tenant_id)
+                ELSE true END)
         AND NOT EXISTS (
             SELECT FROM jtd.waiting AS w JOIN jtd.queues AS q ON q.channel_code = w.channel_code
             WHERE w.due <= now() AND q.queue_name = ANY (p_queues))

@@ -2,7 +2,8 @@
 -- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
 -- {"is_adopted": bool, "adopted_by": name or null, "queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
 --  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
---  "breakers": [{channel, provider, code, opened_at, retry_at}],
+--  "breakers": [{channel, provider, code, opened_at, retry_at, is_paused, pause_reason}],
+--  "pauses": [{scope: tenant or source_type, code, reason, since, paused_by}], "holds": {reason: tenants},
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
 CREATE OR REPLACE FUNCTION jtd.status_v1() RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -55,8 +56,12 @@ BEGIN
             SELECT x.reason, count(*) AS n FROM (SELECT y.reason FROM jtd.attention AS y LIMIT most) AS x
             GROUP BY x.reason) AS a),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', b.channel_code, 'provider', b.provider,
-            'code', b.code, 'opened_at', b.opened_at, 'retry_at', b.retry_at) ORDER BY b.opened_at), '[]')
+            'code', b.code, 'opened_at', b.opened_at, 'retry_at', b.retry_at,
+            'is_paused', b.is_paused, 'pause_reason', b.pause_reason) ORDER BY b.opened_at), '[]')
             FROM jtd.breakers AS b),
+        'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.since, p.scope, p.code), '[]') FROM jtd.pauses AS p),
+        'holds', (SELECT coalesce(jsonb_object_agg(h.reason, h.n), '{}') FROM (
+            SELECT x.reason, count(*) AS n FROM jtd.holds AS x WHERE x.until > now() GROUP BY x.reason) AS h),
         'in_flight', (SELECT count(*) FROM jtd.inflight),
         'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
         'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(

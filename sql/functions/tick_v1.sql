@@ -25,6 +25,7 @@ BEGIN
             reclaimed := jtd.reclaim_dead(p_worker, batch);
         END IF;
         due := jtd.release_due(batch);
+        PERFORM jtd.show_usage(1000);
         admitted := jtd.admit(batch);
         PERFORM jtd.begin_sweep(jtd.fold_counts());
         found := jtd.sweep(batch);

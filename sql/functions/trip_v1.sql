@@ -11,7 +11,7 @@ AS $$
     VALUES (p_channel, p_provider, left(p_code, 100),
         clock_timestamp() + make_interval(secs => greatest(0, least(coalesce(p_seconds, 5), 3600))))
     ON CONFLICT (channel_code, provider) DO UPDATE
-    SET code = excluded.code,
+    SET code = CASE WHEN b.is_paused THEN b.code ELSE excluded.code END,
         probes = b.probes + (b.probing_until IS NOT NULL)::integer,
         probing_until = NULL,
         retry_at = greatest(b.retry_at, clock_timestamp() + make_interval(secs => greatest(0, least(coalesce(p_seconds,

@@ -1,0 +1,66 @@
+-- Counts jobs against the limits of their tenants, and returns those for which nothing is left.
+-- Called by: jtd.claim_v1, before it makes the jobs executing.  Locks: rows of jtd.usage in order, until the claim ends.
+-- So the limits hold exactly, however many workers claim. A job counts once, when a worker first takes it; identity
+-- messages pass and do not count. Who has used up a limit is entered in jtd.holds until his next day or month.
+CREATE OR REPLACE FUNCTION jtd.take_allowance(p_ids uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept CONSTANT interval := '400 d';
+    tenant record;
+    day jtd.usage;
+    month jtd.usage;
+    room integer;
+    going integer;
+    refused uuid[] := '{}';
+BEGIN
+    FOR tenant IN
+        SELECT t.tenant_id, t.is_live, t.timezone, t.daily_limit, t.monthly_limit,
+            (now() AT TIME ZONE t.timezone)::date AS today,
+            array_agg(j.id ORDER BY j.priority DESC, j.id) AS ids
+        FROM public.n_jtd AS j
+        JOIN public.n_jtd_tenant_config AS t ON t.tenant_id = j.tenant_id AND t.is_live = j.is_live AND t.is_active
+        LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+        WHERE j.id = ANY (p_ids) AND j.attempt = 0 AND NOT coalesce(s.bypasses_gates, false)
+            AND (t.daily_limit IS NOT NULL OR t.monthly_limit IS NOT NULL)
+        GROUP BY t.tenant_id, t.is_live, t.timezone, t.daily_limit, t.monthly_limit
+        ORDER BY t.tenant_id, t.is_live
+    LOOP
+        INSERT INTO jtd.usage (tenant_id, is_live, period, begins)
+        VALUES (tenant.tenant_id, tenant.is_live, 'day', tenant.today),
+            (tenant.tenant_id, tenant.is_live, 'month', date_trunc('month', tenant.today)::date)
+        ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            DELETE FROM jtd.usage AS u
+            WHERE u.tenant_id = tenant.tenant_id AND u.is_live = tenant.is_live AND u.begins < tenant.today - kept;
+        END IF;
+        SELECT * INTO day FROM jtd.usage AS u
+        WHERE u.tenant_id = tenant.tenant_id AND u.is_live = tenant.is_live AND u.period = 'day'
+            AND u.begins = tenant.today
+        FOR NO KEY UPDATE;
+        SELECT * INTO month FROM jtd.usage AS u
+        WHERE u.tenant_id = tenant.tenant_id AND u.is_live = tenant.is_live AND u.period = 'month'
+            AND u.begins = date_trunc('month', tenant.today)::date
+        FOR NO KEY UPDATE;
+        room := greatest(0, least(tenant.daily_limit - day.used, tenant.monthly_limit - month.used));
+        going := least(room, cardinality(tenant.ids));
+        refused := refused || tenant.ids[going + 1 :];
+        UPDATE jtd.usage AS u SET used = u.used + going, is_shown = false
+        WHERE u.tenant_id = tenant.tenant_id AND u.is_live = tenant.is_live AND going > 0
+            AND (u.period, u.begins) IN (('day', day.begins), ('month', month.begins));
+        INSERT INTO jtd.holds (tenant_id, is_live, reason, until)
+        SELECT tenant.tenant_id, tenant.is_live, h.reason, h.begins::timestamp AT TIME ZONE tenant.timezone
+        FROM (VALUES
+            ('daily_limit', tenant.daily_limit <= day.used + going, day.begins + interval '1 d'),
+            ('monthly_limit', tenant.monthly_limit <= month.used + going, month.begins + interval '1 month')
+        ) AS h (reason, is_reached, begins)
+        WHERE h.is_reached AND NOT EXISTS (  -- one that is there may be locked by who changes the limits
+            SELECT FROM jtd.holds AS o WHERE o.tenant_id = tenant.tenant_id AND o.is_live = tenant.is_live
+                AND o.channel_code = '' AND o.reason = h.reason AND o.until > now())
+        ON CONFLICT (tenant_id, is_live, channel_code, reason) DO UPDATE SET until = excluded.until;
+    END LOOP;
+    RETURN refused;
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.take_allowance(uuid[]) FROM PUBLIC;
