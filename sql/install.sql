@@ -125,5 +125,6 @@ SET LOCAL check_function_bodies = off;
 \ir functions/watch_instance.sql
 \ir functions/whereabouts.sql
 \ir functions/window_closed.sql
+\ir functions/wording.sql
 \ir triggers.sql
 COMMIT;

@@ -144,7 +144,7 @@ def test_the_pause_is_what_the_provider_asked_for_but_at_most_an_hour(db: psycop
 def test_operators_see_what_stands_still_and_why(dsn: str, db: psycopg.Connection, worker: Worker) -> None:
     jtd_id = insert_jtd(db)
     trip(db)
-    assert "Provider smtp takes nothing at present (smtp_535); it is tried again at " in one(
+    assert "; provider smtp takes nothing at present (smtp_535) and is tried again at " in one(
         db, "SELECT sentence FROM jtd.explain(%s)", jtd_id
     )
     assert "Provider smtp of channel email takes nothing since" in call(dsn, "status").out

@@ -74,7 +74,7 @@ def test_a_job_is_migrated_for_enqueued_sent_and_shown(empty_dsn: str) -> None:
     assert shown.code == 0, shown.err
     assert re.search(r"^status_code +sent$", shown.out, re.MULTILINE)
     assert re.search(r"executing -> sent +system ", shown.out)
-    assert "Next: It was sent by outbox at " in shown.out
+    assert "Next: This notification by email (user_invite) was sent by outbox at " in shown.out
     assert PRIVATE not in shown.out + status.out
 
 
@@ -123,7 +123,7 @@ def test_an_unknown_job_ends_with_1_and_a_malformed_id_with_2(dsn: str) -> None:
 def test_show_tells_why_a_job_waits_and_until_when(dsn: str) -> None:
     jtd_id = enqueue(dsn, "--at", "2999-01-31T09:00:00+05:30")
     shown = call(dsn, "show", str(jtd_id)).out
-    assert "Next: It waits until 2999-01-31 03:30:00 UTC (scheduled)" in shown
+    assert "(user_invite) waits for its scheduled time (scheduled) until 2999-01-31 03:30:00 UTC;" in shown
     assert re.search(r"\d m?s so far +created -> pending", shown)
 
 

@@ -128,7 +128,7 @@ def test_a_breaker_of_a_provider_that_nobody_uses_any_more_goes_away(
         with db.transaction():
             waits = insert_jtd(db)
             sentence = one(db, "SELECT sentence FROM jtd.explain(%s)", waits)
-        assert "Provider smtp takes nothing" not in sentence, sentence
+        assert "provider smtp takes nothing" not in sentence, sentence
 
 
 def test_counts_go_on_after_a_restore_in_a_younger_cluster(dsn: str, db: psycopg.Connection) -> None:

@@ -62,9 +62,7 @@ def test_nothing_is_claimed_on_a_copy(copy: psycopg.Connection) -> None:
     jtd_id = insert_jtd(copy)
     assert Worker(copy).claim() == []
     assert place(copy, jtd_id) == "queued"
-    assert "nothing is sent until jtd-worker adopt" in one(
-        copy, "SELECT sentence FROM jtd.explain(%s)", jtd_id
-    )
+    assert "sends nothing until jtd-worker adopt" in one(copy, "SELECT sentence FROM jtd.explain(%s)", jtd_id)
 
 
 def test_what_goes_to_the_outbox_is_claimed_on_a_copy_too(copy: psycopg.Connection) -> None:

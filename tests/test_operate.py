@@ -32,7 +32,7 @@ WORKER = UUID("40000000-0000-0000-0000-000000000001")
 TOMORROW = datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
 ABSENT = UUID("50000000-0000-0000-0000-000000000001")
 WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-NO_WORKER = " No running worker serves channel email."
+NO_WORKER = r"; but no running worker serves channel email\."
 PAUSED_WINDOW = "INSERT INTO jtd.windows (channel_code, lane, tenant_id) VALUES ('email', 'normal', %s)"
 
 
@@ -107,7 +107,8 @@ def says(db: psycopg.Connection, jtd_id: UUID, place: str, pattern: str) -> dict
     """Explain a job, compare its place and sentence, and return the rest."""
     found = explain(db, jtd_id)
     assert found["place"] == place
-    assert re.fullmatch(pattern.replace("WHEN", WHEN), found["sentence"]), found["sentence"]
+    this = r"This \w+ (by email )?\(\w+\) "
+    assert re.fullmatch(this + pattern.replace("WHEN", WHEN), found["sentence"]), found["sentence"]
     assert "  " not in found["sentence"]
     return found
 
@@ -259,11 +260,12 @@ def test_explain_tells_until_when_a_job_waits(db: psycopg.Connection) -> None:
         db,
         jtd_id,
         "waiting",
-        r"It waits until 2099-01-02 03:04:05 UTC \(scheduled\); then it takes its turn for channel email\.",
+        r"waits for its scheduled time \(scheduled\) until 2099-01-02 03:04:05 UTC;"
+        r" then it takes its turn for channel email\.",
     )
     assert (found["reason"], found["next_at"], found["status_code"]) == ("scheduled", TOMORROW, "pending")
     for_ever = insert_jtd(db, scheduled_at="infinity")
-    assert str(one(db, "SELECT sentence FROM jtd.explain(%s)", for_ever)).startswith("It waits until ")
+    assert "waits for its scheduled time" in one(db, "SELECT sentence FROM jtd.explain(%s)", for_ever)
 
 
 def test_explain_tells_how_the_last_attempt_ended(db: psycopg.Connection) -> None:
@@ -273,65 +275,74 @@ def test_explain_tells_how_the_last_attempt_ended(db: psycopg.Connection) -> Non
         db,
         jtd_id,
         "waiting",
-        r"It waits until WHEN \(retry\); then it takes its turn for channel email\."
-        r" Attempts used: 1 of 4; the last ended with busy: try later\.",
+        r"waits for a retry \(retry\) until WHEN; then it takes its turn for channel email;"
+        r" attempts used: 1 of 4, the last ended with busy: try later\.",
     )
     assert found["reason"] == "retry"
     assert found["next_at"] == row(db, jtd_id)["next_retry_at"]
 
 
 def test_explain_tells_what_hinders_a_job_that_is_due(db: psycopg.Connection) -> None:
-    queued = r"It is queued for channel email; the next free worker takes it\."
+    queued = r"is queued for channel email, and the next free worker takes it"
     jtd_id = insert_jtd(db)
     found = says(db, jtd_id, "queued", queued + NO_WORKER)
     assert (found["reason"], found["next_at"]) == (None, None)
     register(db)
-    found = says(db, jtd_id, "queued", queued)
+    found = says(db, jtd_id, "queued", queued + r"\.")
     assert (found["reason"], found["next_at"] is not None) == (None, True)
     test_row = insert_jtd(db, is_live=False)
-    says(db, test_row, "queued", queued + r" It is a test row and goes to the outbox\.")
-    db.execute("SELECT jtd.pause('email')")
-    found = says(db, jtd_id, "queued", queued + r" It is held back: channel_paused\.")
+    says(db, test_row, "queued", queued + r"; it is a test row and goes to the outbox\.")
+    db.execute("SELECT jtd.pause('email', 'the relay moves')")
+    paused = (
+        r"; it is held back, and waits for its channel, which is paused, to be resumed \(channel_paused\)"
+    )
+    found = says(db, jtd_id, "queued", queued + paused + r": the relay moves\.")
     assert (found["reason"], found["next_at"]) == ("channel_paused", None)
     db.execute("SELECT jtd.resume('email')")
     db.execute("INSERT INTO n_jtd_tenant_config (tenant_id, channels_enabled) VALUES (%s, '{}')", (TENANT,))
     db.execute("UPDATE n_jtd SET source_type_code = 'payment_received'")
-    says(db, jtd_id, "queued", queued + r" But it will end as cancelled: blocked_channel_disabled\.")
+    says(
+        db,
+        jtd_id,
+        "queued",
+        queued + r"; but it will end as cancelled: its tenant has"
+        r" switched the channel off \(blocked_channel_disabled\)\.",
+    )
     db.execute("UPDATE n_jtd SET expires_at = now()")
-    says(db, jtd_id, "queued", queued + r" But it will end as expired: expired\.")
+    says(db, jtd_id, "queued", queued + r"; but it will end as expired\.")
 
 
 def test_explain_tells_that_a_job_awaits_its_turn(db: psycopg.Connection) -> None:
     db.execute(PAUSED_WINDOW, (TENANT,))
     jtd_id = insert_jtd(db)
-    turn = r"It is due and waits for its turn to be queued for channel email\."
+    turn = r"is due and waits for its turn to be queued for channel email"
     says(db, jtd_id, "ready", turn + NO_WORKER)
     register(db)
-    assert says(db, jtd_id, "ready", turn)["next_at"] is not None
+    assert says(db, jtd_id, "ready", turn + r"\.")["next_at"] is not None
 
 
 def test_explain_tells_who_sends_a_job_and_how_far_it_is(db: psycopg.Connection) -> None:
     jtd_id = executing(db)
-    runs = "Attempt 1 runs on worker host-1 since WHEN; "
+    runs = "is carried out: attempt 1 runs on worker host-1 since WHEN; "
     found = says(db, jtd_id, "in_flight", runs + r"nothing has been handed to the provider yet\.")
     assert (found["reason"], found["next_at"]) == (None, None)
     hand_off(db, jtd_id)
-    handed = r"it was handed to the provider; if the worker stops now the rule is hold\."
+    handed = r"it was handed to the provider, and if the worker stops now the rule is hold\."
     says(db, jtd_id, "in_flight", runs + handed)
     db.execute("UPDATE jtd.workers SET lease_until = '-infinity'")
-    gone = r"Attempt 1 runs on worker unknown \(its lease is over, it will be reclaimed\) since WHEN; "
+    gone = runs.replace("host-1", r"unknown \(its lease is over, it will be reclaimed\)")
     says(db, jtd_id, "in_flight", gone + handed)
 
 
 def test_explain_tells_that_only_a_receipt_can_change_what_was_sent(db: psycopg.Connection) -> None:
     jtd_id = sent(db)
     still = r"; only a receipt of the provider can still change it\."
-    found = says(db, jtd_id, "sent", "It was sent by smtp at WHEN" + still)
+    found = says(db, jtd_id, "sent", "was sent by smtp at WHEN" + still)
     assert (found["reason"], found["next_at"]) == (None, None)
     db.execute("UPDATE n_jtd SET status_code = 'delivered', expires_at = now()")
-    assert says(db, jtd_id, "sent", "It was sent by smtp at WHEN and is delivered" + still)["reason"] is None
+    assert says(db, jtd_id, "sent", "was sent by smtp at WHEN and is delivered" + still)["reason"] is None
     imported = insert_jtd(db, status_code="sent")
-    says(db, imported, "sent", "It was sent" + still)
+    says(db, imported, "sent", "was sent" + still)
 
 
 def test_explain_tells_how_a_job_ended_and_what_could_still_be_done(db: psycopg.Connection) -> None:
@@ -340,7 +351,7 @@ def test_explain_tells_how_a_job_ended_and_what_could_still_be_done(db: psycopg.
         db,
         bad,
         "final",
-        "It ended as failed at WHEN: invalid_recipient, the recipient is not usable for channel email;"
+        "ended as failed at WHEN: invalid_recipient, the recipient is not usable for channel email;"
         r" nothing happens any more unless it is retried by hand\.",
     )
     assert (found["reason"], found["next_at"]) == ("invalid_recipient", None)
@@ -349,26 +360,26 @@ def test_explain_tells_how_a_job_ended_and_what_could_still_be_done(db: psycopg.
         db,
         unknown,
         "final",
-        "It ended as failed at WHEN: outcome_unknown, the worker stopped; nothing happens any more"
+        "ended as failed at WHEN: outcome_unknown, the worker stopped; nothing happens any more"
         r" unless a person says what became of it: jtd\.resolve\.",
     )
     cancelled = insert_jtd(db)
     cancel(db, cancelled, "no need")
-    says(db, cancelled, "final", r"It ended as cancelled at WHEN: no need; nothing happens any more\.")
+    says(db, cancelled, "final", r"ended as cancelled at WHEN: no need; nothing happens any more\.")
     read = insert_jtd(db, status_code="read", status_changed_at="2020-01-01")
-    says(db, read, "final", r"It ended as read at WHEN; nothing happens any more\.")
+    says(db, read, "final", r"ended as read at WHEN; nothing happens any more\.")
 
 
 def test_explain_tells_that_work_is_a_persons(db: psycopg.Connection) -> None:
     jtd_id = insert_jtd(db, event_type_code="task", source_type_code="manual", channel_code=None)
-    found = says(db, jtd_id, "work", r"It is created, and waits for a person to take the next step\.")
+    found = says(db, jtd_id, "work", r"is created, and waits for a person to take the next step\.")
     assert (found["reason"], found["next_at"]) == (None, None)
 
 
 def test_explain_admits_that_a_job_is_nowhere(db: psycopg.Connection) -> None:
     jtd_id = insert_jtd(db)
     db.execute("DELETE FROM pgmq.q_jtd_email")
-    says(db, jtd_id, "lost", r"It is queued, but on no list and in no queue\.")
+    says(db, jtd_id, "lost", r"is queued, but on no list and in no queue\.")
     assert db.execute("SELECT * FROM jtd.explain(%s)", (ABSENT,)).fetchall() == []
 
 

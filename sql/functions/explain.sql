@@ -1,4 +1,4 @@
--- Says what a job is doing, why, until when, and what happens next.
+-- Says in one sentence what a job is, what it does or waits for, until when, and what happens next.
 -- Called by: operators and services, jtd-worker show.  Locks: nothing.  An unknown id gives no row.
 -- next_at is NULL where no time moves the job: it is final, sent, or something stands in its way.
 CREATE OR REPLACE FUNCTION jtd.explain(p_id uuid)
@@ -14,63 +14,79 @@ AS $$
             WHEN 'final' THEN coalesce(j.error_code, j.transition_note)
         END,
         CASE
-            WHEN p.place = 'waiting' THEN w.due
-            WHEN p.place IN ('ready', 'queued') AND hindrance.sentence IS NULL THEN now()
+            WHEN p.place = 'waiting' THEN CASE WHEN w.reason <> 'source_paused' THEN w.due END
+            WHEN p.place IN ('ready', 'queued') AND g.verdict = 'defer' THEN g.until
+            WHEN p.place IN ('ready', 'queued') AND hindrance.clause IS NULL THEN now()
         END,
-        CASE p.place
-            WHEN 'waiting' THEN format('It waits until %s (%s); then it %s.%s',
-                to_char(w.due, 'YYYY-MM-DD HH24:MI:SS TZ'), w.reason,
+        'This ' || coalesce(lower(e.name), j.event_type_code) || coalesce(' by ' || j.channel_code, '')
+        || format(' (%s) ', j.source_type_code)
+        || CASE p.place
+            WHEN 'waiting' THEN format('waits for %s%s; then it %s%s', why.clause,
+                CASE WHEN w.reason <> 'source_paused' THEN to_char(w.due, '" until "YYYY-MM-DD HH24:MI:SS TZ') END,
                 CASE WHEN w.due >= j.expires_at THEN 'expires' ELSE 'takes its turn for channel ' || j.channel_code END,
-                CASE WHEN j.error_code IS NULL THEN '' ELSE format(' Attempts used: %s of %s; the last ended with %s.',
+                CASE WHEN j.error_code IS NULL THEN '' ELSE format('; attempts used: %s of %s, the last ended with %s',
                     j.retry_count, j.max_retries + 1, concat_ws(': ', j.error_code, j.error_message)) END)
-            WHEN 'ready' THEN format('It is due and waits for its turn to be queued for channel %s.', j.channel_code)
-                || coalesce(hindrance.sentence, remark.sentence)
-            WHEN 'queued' THEN format('It is queued for channel %s; the next free worker takes it.', j.channel_code)
-                || coalesce(hindrance.sentence, remark.sentence)
-            WHEN 'in_flight' THEN format('Attempt %s runs on worker %s since %s; %s.', j.attempt,
+            WHEN 'ready' THEN format('is due and waits for its turn to be queued for channel %s', j.channel_code)
+                || coalesce(hindrance.clause, remark.clause)
+            WHEN 'queued' THEN format('is queued for channel %s, and the next free worker takes it', j.channel_code)
+                || coalesce(hindrance.clause, remark.clause)
+            WHEN 'in_flight' THEN format('is carried out: attempt %s runs on worker %s since %s; %s', j.attempt,
                 coalesce(k.name, 'unknown (its lease is over, it will be reclaimed)'),
                 to_char(f.claimed_at, 'YYYY-MM-DD HH24:MI:SS TZ'),
                 CASE WHEN f.handed_off_at IS NULL THEN 'nothing has been handed to the provider yet'
-                    ELSE 'it was handed to the provider; if the worker stops now the rule is ' || f.unknown_rule END)
-            WHEN 'sent' THEN format('It was sent%s%s%s; only a receipt of the provider can still change it.',
+                    ELSE 'it was handed to the provider, and if the worker stops now the rule is ' || f.unknown_rule END)
+            WHEN 'sent' THEN format('was sent%s%s%s; only a receipt of the provider can still change it',
                 ' by ' || j.provider_code,
                 to_char(j.executed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
                 CASE WHEN j.status_code <> 'sent' THEN ' and is ' || j.status_code END)
-            WHEN 'final' THEN format('It ended as %s%s%s; nothing happens any more%s.', j.status_code,
+            WHEN 'final' THEN format('ended as %s%s%s; nothing happens any more%s', j.status_code,
                 to_char(j.completed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
-                ': ' || nullif(concat_ws(', ', coalesce(j.error_code, j.transition_note), j.error_message), ''),
+                ': ' || nullif(concat_ws(', ', coalesce(j.error_code, j.transition_note), jtd.wording(j.error_code),
+                    j.error_message), ''),
                 CASE WHEN j.status_code <> 'failed' THEN ''
                     WHEN j.error_code = 'outcome_unknown' THEN ' unless a person says what became of it: jtd.resolve'
                     ELSE ' unless it is retried by hand' END)
-            WHEN 'imported' THEN format('It was brought here as %s, and is not sent unless a person adopts it: '
-                'jtd-worker adopt.', j.status_code)
-            WHEN 'work' THEN format('It is %s, and waits for a person to take the next step.', j.status_code)
-            ELSE format('It is %s, but on no list and in no queue.', j.status_code)
-        END
+            WHEN 'imported' THEN format('was brought here as %s, and is not sent unless a person adopts it: '
+                'jtd-worker adopt', j.status_code)
+            WHEN 'work' THEN format('is %s, and waits for a person to take the next step', j.status_code)
+            ELSE format('is %s, but on no list and in no queue', j.status_code)
+        END || '.'
     FROM public.n_jtd AS j
     CROSS JOIN LATERAL jtd.whereabouts(ARRAY[j.id]) AS p
+    LEFT JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code
     LEFT JOIN LATERAL jtd.gate(ARRAY[j.id]) AS g ON true
     LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id
     LEFT JOIN jtd.workers AS k ON k.id = f.worker_id AND k.lease_until > clock_timestamp()
+    CROSS JOIN LATERAL (SELECT coalesce(jtd.wording(r.reason) || format(' (%s)', r.reason), r.reason)
+        || coalesce(': ' || CASE r.reason
+            WHEN 'channel_paused' THEN (SELECT c.pause_reason FROM public.n_jtd_channels AS c WHERE c.code = j.channel_code)
+            WHEN 'tenant_paused' THEN (SELECT x.reason FROM jtd.pauses AS x
+                WHERE x.scope = 'tenant' AND x.code = j.tenant_id::text)
+            WHEN 'source_paused' THEN (SELECT x.reason FROM jtd.pauses AS x
+                WHERE x.scope = 'source_type' AND x.code = j.source_type_code) END, '') AS clause
+        FROM (SELECT CASE WHEN p.place = 'waiting' THEN w.reason ELSE g.reason END AS reason) AS r) AS why
     CROSS JOIN LATERAL (SELECT CASE
-        WHEN NOT jtd.is_adopted() THEN ' But this database is a copy of the one it was made in: nothing is sent '
-            'until jtd-worker adopt.'
-        WHEN g.verdict = 'defer' THEN format(' It is held back: %s.', g.reason)
-        WHEN g.verdict = 'expire' THEN format(' But it will end as expired: %s.', g.reason)
-        WHEN g.verdict = 'block' THEN format(' But it will end as cancelled: %s.', g.reason)
+        WHEN NOT jtd.is_adopted() THEN '; but this database is a copy of the one it was made in, and sends nothing '
+            'until jtd-worker adopt'
+        WHEN g.verdict = 'defer' THEN format('; it is held back, and waits for %s%s', why.clause,
+            to_char(g.until, '" until "YYYY-MM-DD HH24:MI:SS TZ'))
+        WHEN g.verdict = 'expire' THEN '; but it will end as expired'
+        WHEN g.verdict = 'block' THEN format('; but it will end as cancelled: %s', why.clause)
         WHEN NOT EXISTS (SELECT FROM jtd.workers AS x
             WHERE j.channel_code = ANY (x.channels) AND x.lease_until > clock_timestamp())
-            THEN format(' No running worker serves channel %s.', j.channel_code)
-        END AS sentence) AS hindrance
+            THEN format('; but no running worker serves channel %s', j.channel_code)
+        END AS clause) AS hindrance
     CROSS JOIN LATERAL (SELECT CASE
-        WHEN g.reason = 'test_mode' THEN ' It is a test row and goes to the outbox.'
+        WHEN g.reason = 'test_mode' THEN '; it is a test row and goes to the outbox'
         WHEN EXISTS (SELECT FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
-            THEN (SELECT string_agg(format(' Provider %s takes nothing at present (%s); it is tried again at %s.',
-                b.provider, b.code, to_char(b.retry_at, 'YYYY-MM-DD HH24:MI:SS TZ')), '' ORDER BY b.provider)
+            THEN (SELECT string_agg(format('; provider %s takes nothing at present (%s)%s', b.provider, b.code,
+                CASE WHEN b.is_paused THEN coalesce(': ' || b.pause_reason, '')
+                    ELSE to_char(b.retry_at, '" and is tried again at "YYYY-MM-DD HH24:MI:SS TZ') END),
+                '' ORDER BY b.provider)
                 FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
         ELSE ''
-        END AS sentence) AS remark
+        END AS clause) AS remark
     WHERE j.id = p_id
 $$;
 REVOKE ALL ON FUNCTION jtd.explain(uuid) FROM PUBLIC;
