@@ -14,6 +14,7 @@ SET LOCAL check_function_bodies = off;
 \ir 005_create_jtd_breakers.sql
 \ir 006_add_jtd_queue_floor.sql
 \ir 007_add_jtd_tenant_gates.sql
+\ir 012_create_jtd_batches.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
@@ -22,11 +23,14 @@ SET LOCAL check_function_bodies = off;
 \ir functions/apply_results.sql
 \ir functions/apply_unsent.sql
 \ir functions/attention.sql
+\ir functions/batch_key.sql
 \ir functions/begin_sweep.sql
 \ir functions/cancel.sql
 \ir functions/canonical.sql
+\ir functions/carry_updated.sql
 \ir functions/channel_added.sql
 \ir functions/claim_v1.sql
+\ir functions/close_batches.sql
 \ir functions/conservation.sql
 \ir functions/count_discard.sql
 \ir functions/count_statement.sql
@@ -42,6 +46,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/explain.sql
 \ir functions/find_template.sql
 \ir functions/fold_counts.sql
+\ir functions/follow_carriers.sql
 \ir functions/forget_deleted.sql
 \ir functions/forget_v1.sql
 \ir functions/gate.sql
@@ -58,6 +63,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/is_adopted.sql
 \ir functions/is_quiet.sql
 \ir functions/is_suspect.sql
+\ir functions/items.sql
 \ir functions/keep_channel.sql
 \ir functions/keep_suppression.sql
 \ir functions/know_instance.sql

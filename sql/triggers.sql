@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 25 route, 30 heed. Statement triggers fire for zero rows too, and cost little then.
+-- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed. Statement triggers fire for zero rows too, and cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
     BEFORE INSERT ON public.n_jtd
@@ -30,6 +30,11 @@ CREATE OR REPLACE TRIGGER n_jtd_20_place_updated
     AFTER UPDATE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.place_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_25_carry_updated
+    AFTER UPDATE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.carry_updated();
 
 CREATE OR REPLACE TRIGGER n_jtd_30_heed_inserted
     AFTER INSERT ON public.n_jtd

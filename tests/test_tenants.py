@@ -715,8 +715,8 @@ def test_a_job_that_is_put_off_says_why_until_when_and_what_comes_next(
     )
     assert sentence(db, over) == (
         "This notification by email (payment_received) is due and waits for its turn to be queued for channel"
-        " email; it is held back, and waits for the next month of its tenant, whose limit is used up (monthly_limit)"
-        f" until {until}."
+        " email; it is held back, and waits for the next month of its tenant, whose limit is used up"
+        f" (monthly_limit) until {until}."
     )
     assert one(
         db,

@@ -168,7 +168,9 @@ BEGIN
     RETURN QUERY
     SELECT j.id, j.attempt, j.tenant_id, j.event_type_code::text, j.channel_code::text, j.source_type_code::text,
         jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload), j.recipient_name::text,
-        j.payload, j.template_variables, j.metadata, CASE WHEN j.template_version IS NOT NULL THEN j.template_id END,
+        j.payload, CASE WHEN j.carrier_id = j.id AND jsonb_typeof(j.template_variables) = 'object'
+            THEN j.template_variables || jsonb_build_object('items', jtd.items(j.id)) ELSE j.template_variables END,
+        j.metadata, CASE WHEN j.template_version IS NOT NULL THEN j.template_id END,
         j.template_version, coalesce(ts.templates ->> j.channel_code, j.template_key)::text, j.locale::text, j.created_at, t.is_diverted, j.retry_count,
         j.max_retries, j.expires_at, j.execution_result ->> 'bound_to'
     FROM unnest(taken, diverted) AS t (id, is_diverted)

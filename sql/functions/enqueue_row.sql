@@ -73,7 +73,7 @@ BEGIN
                 'JT004', 'channel of event type ' || event.code, NEW.channel_code, event.allowed_channels);
         END IF;
     END IF;
-    SELECT ts.priority_override, ts.delay_seconds, nullif(t.default_priority, 5) AS default_priority INTO own
+    SELECT ts.priority_override, ts.delay_seconds, ts.batch_window_seconds, nullif(t.default_priority, 5) AS default_priority INTO own
     FROM (SELECT) AS one
     LEFT JOIN public.n_jtd_tenant_source_config AS ts
         ON ts.tenant_id = NEW.tenant_id AND ts.source_type_code = source.code AND ts.is_live = NEW.is_live AND ts.is_active
@@ -97,6 +97,14 @@ BEGIN
     IF event.is_message AND own.delay_seconds > 0 THEN
         NEW.next_retry_at := greatest(NEW.next_retry_at, now() + make_interval(secs => own.delay_seconds));
         NEW.transition_note := 'delay';
+    END IF;
+    NEW.carrier_id := NULL;
+    IF own.batch_window_seconds IS NOT NULL AND event.is_message AND event.supports_batch
+        AND NOT source.bypasses_gates AND jtd.lane(NEW.priority, source.is_urgent) = 'normal'
+        AND coalesce(NEW.scheduled_at <= now(), true)
+    THEN
+        NEW.next_retry_at := greatest(NEW.next_retry_at, now()) + make_interval(secs => own.batch_window_seconds);
+        NEW.transition_note := 'batch';
     END IF;
     IF event.is_message THEN
         recipient := coalesce(route -> 0 ->> 'recipient',

@@ -14,7 +14,7 @@ AS $$
             WHEN 'final' THEN coalesce(j.error_code, j.transition_note)
         END,
         CASE
-            WHEN p.place = 'waiting' THEN CASE WHEN w.reason <> 'source_paused' THEN w.due END
+            WHEN p.place = 'waiting' THEN CASE WHEN w.reason NOT IN ('source_paused', 'batched') THEN w.due END
             WHEN p.place IN ('ready', 'queued') AND g.verdict = 'defer' THEN g.until
             WHEN p.place IN ('ready', 'queued') AND hindrance.clause IS NULL THEN now()
         END,
@@ -22,8 +22,9 @@ AS $$
         || format(' (%s) ', j.source_type_code)
         || CASE p.place
             WHEN 'waiting' THEN format('waits for %s%s; then it %s%s', why.clause,
-                CASE WHEN w.reason <> 'source_paused' THEN to_char(w.due, '" until "YYYY-MM-DD HH24:MI:SS TZ') END,
-                CASE WHEN w.due >= j.expires_at THEN 'expires' ELSE 'takes its turn for channel ' || j.channel_code END,
+                CASE WHEN w.reason NOT IN ('source_paused', 'batched') THEN to_char(w.due, '" until "YYYY-MM-DD HH24:MI:SS TZ') END,
+                CASE WHEN w.due >= j.expires_at THEN 'expires'
+                    WHEN w.reason = 'batched' THEN 'ends as that does: job ' || j.carrier_id ELSE 'takes its turn for channel ' || j.channel_code END,
                 CASE WHEN j.error_code IS NULL THEN '' ELSE format('; attempts used: %s of %s, the last ended with %s',
                     j.retry_count, j.max_retries + 1, concat_ws(': ', j.error_code, j.error_message)) END)
             WHEN 'ready' THEN format('is due and waits for its turn to be queued for channel %s', j.channel_code)
@@ -35,7 +36,8 @@ AS $$
                 to_char(f.claimed_at, 'YYYY-MM-DD HH24:MI:SS TZ'),
                 CASE WHEN f.handed_off_at IS NULL THEN 'nothing has been handed to the provider yet'
                     ELSE 'it was handed to the provider, and if the worker stops now the rule is ' || f.unknown_rule END)
-            WHEN 'sent' THEN format('was sent%s%s%s; only a receipt of the provider can still change it',
+            WHEN 'sent' THEN format('was sent%s%s%s%s; only a receipt of the provider can still change it',
+                ' with job ' || nullif(j.carrier_id, j.id),
                 ' by ' || j.provider_code,
                 to_char(j.executed_at, '" at "YYYY-MM-DD HH24:MI:SS TZ'),
                 CASE WHEN j.status_code <> 'sent' THEN ' and is ' || j.status_code END)

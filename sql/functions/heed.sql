@@ -5,6 +5,7 @@ LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
         WHEN p_status = 'failed' AND p_error = 'written_off' THEN NULL  -- a person has looked at it
+        WHEN p_status = 'failed' AND p_error = 'carrier_failed' THEN NULL  -- its carrier is listed
         WHEN p_status = 'failed' AND p_completed IS NOT NULL THEN coalesce(p_error, 'failed')
         WHEN p_status = 'bounced' THEN 'bounced'
         WHEN p_status = 'cancelled' AND p_error LIKE 'blocked\_%' THEN p_error

@@ -8,6 +8,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     held uuid[];
+    taken_along uuid[];  -- whose window is over with that of the oldest of them
 BEGIN
     held := ARRAY(
         SELECT j.id
@@ -17,11 +18,14 @@ BEGIN
             SELECT j.id FROM public.n_jtd AS j WHERE j.id = d.jtd_id FOR NO KEY UPDATE SKIP LOCKED) AS j
         LIMIT p_limit);
     IF held <> '{}' THEN
-        PERFORM jtd.unlist(held);
+        taken_along := jtd.close_batches(held);
+        PERFORM jtd.follow_carriers(held);
+        PERFORM jtd.unlist(held || taken_along);
         PERFORM jtd.step(ARRAY(
-            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'scheduled'), 'pending');
+            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held || taken_along) AND j.status_code = 'scheduled'), 'pending');
         PERFORM jtd.place(ARRAY(
-            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
+            SELECT j.id FROM public.n_jtd AS j
+            WHERE j.id = ANY (held || taken_along) AND j.status_code = 'pending'));
     END IF;
     IF cardinality(held) < p_limit THEN  -- what is left is locked, or names no job
         PERFORM jtd.unlist(ARRAY(

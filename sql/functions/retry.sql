@@ -25,6 +25,7 @@ BEGIN
         last_retry_at = now(),
         -- who sends it again by hand accepts a second copy, so it may go to any provider
         execution_result = CASE WHEN p_resend THEN j.execution_result - 'bound_to' ELSE j.execution_result END,
+        carrier_id = CASE WHEN j.carrier_id IS NOT NULL THEN j.id END,  -- one that another carried goes by itself now
         template_version = CASE WHEN j.executed_at IS NOT NULL THEN j.template_version END
     WHERE j.id = p_id;
     PERFORM jtd.step(ARRAY[p_id], 'pending', 'retry');
