@@ -42,6 +42,7 @@ def examine(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
     yield rights
     yield _partition(conn)
     if rights.level == "ok":
+        yield from _masters(conn)
         yield from _channels(conn, served)
 
 
@@ -221,6 +222,22 @@ def _partition(conn: Connection) -> Finding:
         f"next month's partition {name} is missing, and its rows would go to the default partition",
         "a running worker makes it within seconds; if it does not, SELECT jtd.make_partitions() as the owner",
     )
+
+
+def _masters(conn: Connection) -> Iterator[Finding]:
+    remedies = {
+        "source": "correct n_jtd_source_types and call jtd.attach_source again, or jtd.detach_source",
+        "schema": "correct payload_schema in n_jtd_event_types",
+    }
+    for subject, name, mistake in conn.execute(
+        "SELECT subject, name, mistake FROM jtd.masters_v1()"
+    ).fetchall():
+        if mistake is not None:
+            yield warning(f"{subject} {name}", mistake, remedies[subject])
+        elif subject == "source":
+            yield ok(f"source {name}", "makes a job of each row inserted into its table")
+        else:
+            yield ok(f"schema {name}", "is checked when a job is made")
 
 
 def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:

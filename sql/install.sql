@@ -14,6 +14,7 @@ SET LOCAL check_function_bodies = off;
 \ir 005_create_jtd_breakers.sql
 \ir 006_add_jtd_queue_floor.sql
 \ir 007_add_jtd_tenant_gates.sql
+\ir 010_attach_jtd_sources.sql
 \ir 012_create_jtd_batches.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
@@ -22,6 +23,8 @@ SET LOCAL check_function_bodies = off;
 \ir functions/adopt_some.sql
 \ir functions/apply_results.sql
 \ir functions/apply_unsent.sql
+\ir functions/attach_source.sql
+\ir functions/attached_sources.sql
 \ir functions/attention.sql
 \ir functions/batch_key.sql
 \ir functions/begin_sweep.sql
@@ -35,6 +38,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/count_discard.sql
 \ir functions/count_statement.sql
 \ir functions/defer.sql
+\ir functions/detach_source.sql
 \ir functions/discard.sql
 \ir functions/dispose.sql
 \ir functions/dlq_list.sql
@@ -45,6 +49,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/event_type_added.sql
 \ir functions/explain.sql
 \ir functions/find_template.sql
+\ir functions/flag_payload.sql
 \ir functions/fold_counts.sql
 \ir functions/follow_carriers.sql
 \ir functions/forget_deleted.sql
@@ -65,6 +70,8 @@ SET LOCAL check_function_bodies = off;
 \ir functions/is_suspect.sql
 \ir functions/items.sql
 \ir functions/keep_channel.sql
+\ir functions/keep_schema.sql
+\ir functions/keep_source.sql
 \ir functions/keep_suppression.sql
 \ir functions/know_instance.sql
 \ir functions/lane.sql
@@ -72,9 +79,12 @@ SET LOCAL check_function_bodies = off;
 \ir functions/lost.sql
 \ir functions/make_partitions.sql
 \ir functions/make_queues.sql
+\ir functions/mapped.sql
+\ir functions/masters_v1.sql
 \ir functions/mend.sql
 \ir functions/mended_v1.sql
 \ir functions/message_id.sql
+\ir functions/misfits.sql
 \ir functions/note_late.sql
 \ir functions/pass_gate.sql
 \ir functions/pause.sql
@@ -110,12 +120,17 @@ SET LOCAL check_function_bodies = off;
 \ir functions/retry.sql
 \ir functions/route.sql
 \ir functions/route_inserted.sql
+\ir functions/schema_mistakes.sql
 \ir functions/server_v1.sql
 \ir functions/set_preference.sql
 \ir functions/settings_changed.sql
 \ir functions/settle_v1.sql
 \ir functions/show_usage.sql
 \ir functions/show_v1.sql
+\ir functions/source_insert.sql
+\ir functions/source_inserted.sql
+\ir functions/source_mistake.sql
+\ir functions/source_relation.sql
 \ir functions/spread.sql
 \ir functions/status_v1.sql
 \ir functions/step.sql

@@ -1,6 +1,7 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed. Statement triggers fire for zero rows too, and cost little then.
+-- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 40 flag. Statement triggers fire for zero rows too, and
+-- cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
     BEFORE INSERT ON public.n_jtd
@@ -46,6 +47,11 @@ CREATE OR REPLACE TRIGGER n_jtd_30_heed_updated
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.heed_updated();
 
+CREATE OR REPLACE TRIGGER n_jtd_40_flag_payload
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.flag_payload();
+
 CREATE OR REPLACE TRIGGER n_jtd_20_forget_deleted
     AFTER DELETE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows
@@ -55,6 +61,16 @@ CREATE OR REPLACE TRIGGER n_jtd_event_types_added
     AFTER INSERT ON public.n_jtd_event_types
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.event_type_added();
+
+CREATE OR REPLACE TRIGGER n_jtd_event_types_keep_schema
+    BEFORE INSERT OR UPDATE OF payload_schema ON public.n_jtd_event_types
+    FOR EACH ROW
+    WHEN (NEW.payload_schema IS NOT NULL)
+    EXECUTE FUNCTION jtd.keep_schema();
+
+CREATE OR REPLACE TRIGGER n_jtd_source_types_keep_source
+    AFTER UPDATE OF code, source_id_field, payload_mapping, default_event_type OR DELETE ON public.n_jtd_source_types
+    FOR EACH ROW EXECUTE FUNCTION jtd.keep_source();
 
 CREATE OR REPLACE TRIGGER n_jtd_channels_added
     AFTER INSERT ON public.n_jtd_channels
@@ -89,7 +105,7 @@ BEGIN
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
                 'pause_provider', 'resume_provider', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
-                'status_v1', 'show_v1', 'queues_v1')))
+                'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1')))
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);
     END LOOP;
