@@ -427,6 +427,12 @@ def test_identity_messages_pass_a_limit_and_do_not_count(db: psycopg.Connection,
     assert used(db) == (1, 1)
 
 
+def test_a_producer_cannot_say_that_a_job_was_counted(db: psycopg.Connection, worker: Worker) -> None:
+    set_tenant(db, daily_limit=1)
+    insert_many(db, 3, source_type_code=SOURCE, template_key=None, attempt=1)
+    assert len(worker.claim()) == 1
+
+
 def test_test_rows_have_limits_of_their_own(db: psycopg.Connection, worker: Worker) -> None:
     set_tenant(db, daily_limit=1)
     set_tenant(db, daily_limit=1, is_live=False)
@@ -467,6 +473,22 @@ def test_a_limit_holds_exactly_while_many_claim(dsn: str, db: psycopg.Connection
         if not jobs and one(db, "SELECT count(*) FROM pgmq.q_jtd_email WHERE vt < now()") == 0:
             break
     assert taken == {TENANT: 100, OTHER_TENANT: 50}
+
+
+def test_the_day_of_a_limit_is_that_of_the_tenant(db: psycopg.Connection, worker: Worker) -> None:
+    zone = one(  # one where it is another day than in UTC
+        db,
+        "SELECT CASE WHEN extract(hour FROM now() AT TIME ZONE 'UTC') < 11"
+        " THEN 'Etc/GMT+12' ELSE 'Etc/GMT-14' END",
+    )
+    set_tenant(db, daily_limit=1, timezone=zone)
+    insert_many(db, 2, source_type_code=SOURCE, template_key=None)
+    assert len(worker.claim()) == 1
+    worker.tick()
+    today = one(db, "SELECT (now() AT TIME ZONE %s)::date", zone)
+    assert one(db, "SELECT last_reset_date FROM n_jtd_tenant_config") == today
+    assert today != one(db, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    assert one(db, "SELECT until = (%s::date + 1)::timestamp AT TIME ZONE %s FROM jtd.holds", today, zone)
 
 
 # Test mode
@@ -660,6 +682,28 @@ def test_nothing_is_handed_to_a_paused_provider(db: psycopg.Connection, worker: 
     assert one(db, ask, worker.id, [job.id], [job.attempt], "smtp") == "go"
     assert one(db, "SELECT jtd.resume_provider('email', 'smtp')") is False
     assert one(db, "SELECT jtd.pause_provider('pigeon', 'smtp')") is False
+
+
+# What nobody may get around
+
+
+def test_nothing_that_a_producer_writes_passes_a_gate(db: psycopg.Connection, worker: Worker) -> None:
+    set_tenant(db, channels_enabled={})
+    jtd_id = insert(
+        db,
+        priority=10,
+        metadata={"bypasses_gates": True, "source_type": "user_invite", "is_identity": True},
+        business_context={"bypasses_gates": True},
+        tags=["identity", "urgent"],
+        recipient_type="system",
+        performed_by_type="vani",
+        performed_by_id="00000000-0000-0000-0000-000000000001",
+        performed_by_name="VaNi",
+        transition_note="test_mode",
+        attempt=7,
+    )
+    assert worker.claim("jtd_email_urgent") == []
+    assert row(db, jtd_id)["error_code"] == "blocked_channel_disabled"
 
 
 # Switches thrown after a job was queued

@@ -50,6 +50,7 @@ BEGIN
         PERFORM jtd.refuse('JT003', 'source type', NEW.source_type_code, ARRAY(
             SELECT s.code FROM public.n_jtd_source_types AS s WHERE s.is_active ORDER BY s.code));
     END IF;
+    NEW.attempt := 0;
     NEW.route := NULL;
     IF NEW.channel_code IS NULL AND event.is_message THEN
         route := (

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import claim, lease, outage, provider, retry, settle, sweep
+from tests.mutants import claim, lease, outage, provider, retry, settle, sweep, tenant
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
@@ -15,6 +15,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = tuple(
             *retry.MUTANTS,
             *settle.MUTANTS,
             *sweep.MUTANTS,
+            *tenant.MUTANTS,
         ),
         key=lambda mutant: int(mutant.failure_mode.removeprefix("F")),
     )
