@@ -49,6 +49,11 @@ class Metrics:
         self._in_flight = Gauge("jtd_in_flight", "JTDs executing, of all workers.", registry=self.registry)
         self._dead_letters = Gauge("jtd_dead_letters", "Messages in jtd_dlq.", registry=self.registry)
         self._workers = Gauge("jtd_workers", "Workers with a lease.", registry=self.registry)
+        self._oldest_snapshot = Gauge(
+            "jtd_oldest_snapshot_seconds",
+            "How long the oldest transaction has held back vacuum.",
+            registry=self.registry,
+        )
         self._unserved = Gauge(
             "jtd_unserved",
             "1 for a channel with work that no worker serves.",
@@ -78,6 +83,7 @@ class Metrics:
         self._unserved.clear()
         for channel in status["unserved"]:
             self._unserved.labels(channel).set(1)
+        self._oldest_snapshot.set(status["oldest_snapshot_seconds"])
         self._in_flight.set(status["in_flight"])
         self._dead_letters.set(status["dead_letters"])
         self._workers.set(sum(worker["is_alive"] for worker in status["workers"]))

@@ -10,6 +10,8 @@ from jtd_worker.console import moment, span, table
 
 _MOST: Final = 100_000
 """Where jtd.status_v1 stops counting."""
+_LONG: Final = 300
+"""Seconds a transaction may be open before a person should know."""
 
 
 def tell(status: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -87,6 +89,12 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
             f"Provider {breaker['provider']} of channel {breaker['channel']} takes nothing since "
             f"{moment(breaker['opened_at'])} ({breaker['code']}); it is tried again at "
             f"{moment(breaker['retry_at'])}. Its messages wait and use no attempt."
+        )
+    if status["oldest_snapshot_seconds"] > _LONG:
+        age = span(timedelta(seconds=status["oldest_snapshot_seconds"]))
+        yield (
+            f"A transaction has been open for {age}, and vacuum cannot clean up behind it: queues get slower."
+            " pg_stat_activity tells whose, by xact_start."
         )
     if status["dead_letters"]:
         yield "There are dead letters: jtd-worker dlq list tells which and why."

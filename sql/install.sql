@@ -86,6 +86,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/message_id.sql
 \ir functions/misfits.sql
 \ir functions/note_late.sql
+\ir functions/oldest_snapshot.sql
 \ir functions/pass_gate.sql
 \ir functions/pause.sql
 \ir functions/pause_provider.sql

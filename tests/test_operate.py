@@ -12,6 +12,8 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from jtd_worker.metrics import Metrics
+from jtd_worker.overview import tell
 from tests.jobs import (
     TENANT,
     USER,
@@ -607,3 +609,21 @@ def test_an_operator_may_look_and_steer_but_not_claim(db: psycopg.Connection) ->
     assert listed(db, "waiting", jtd_id) is None
     assert messages(db, "jtd_email") == [jtd_id], "a claim discards it"
     assert row(db, insert_jtd(db, recipient_id=USER))["status_code"] == "queued"
+
+
+def test_a_transaction_that_holds_back_vacuum_is_told_of(dsn: str, db: psycopg.Connection) -> None:
+    assert one(db, "SELECT jtd.status_v1() ->> 'oldest_snapshot_seconds'") == "0"
+    with psycopg.connect(dsn) as other:
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        status = one(db, "SELECT jtd.status_v1()")
+        assert status["oldest_snapshot_seconds"] > 0
+        metrics = Metrics()
+        metrics.see(status)
+        assert b"jtd_oldest_snapshot_seconds 0.0\n" not in metrics.text()
+    assert not [line for line in tell(status) if "vacuum" in str(line)]
+    late = [line for line in tell({**status, "oldest_snapshot_seconds": 301.0}) if "vacuum" in str(line)]
+    assert late == [
+        "A transaction has been open for 5 min 1 s, and vacuum cannot clean up behind it: queues get slower."
+        " pg_stat_activity tells whose, by xact_start."
+    ]

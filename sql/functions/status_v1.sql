@@ -1,7 +1,7 @@
 -- What an operator looks at first, as one document; also read for /metrics.
 -- Called by: jtd-worker status, the worker's metrics.  Locks: nothing.  Counts stop at 100,000.
 -- {"is_adopted": bool, "adopted_by": name or null, "queues": [{queue, channel, lane, messages, ready, target, is_paused, pause_reason, oldest_seconds}],
---  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n,
+--  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n, "oldest_snapshot_seconds": n,
 --  "breakers": [{channel, provider, code, opened_at, retry_at, is_paused, pause_reason}],
 --  "pauses": [{scope: tenant or source_type, code, reason, since, paused_by}], "holds": {reason: tenants},
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
@@ -62,6 +62,7 @@ BEGIN
         'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.since, p.scope, p.code), '[]') FROM jtd.pauses AS p),
         'holds', (SELECT coalesce(jsonb_object_agg(h.reason, h.n), '{}') FROM (
             SELECT x.reason, count(*) AS n FROM jtd.holds AS x WHERE x.until > now() GROUP BY x.reason) AS h),
+        'oldest_snapshot_seconds', jtd.oldest_snapshot(),
         'in_flight', (SELECT count(*) FROM jtd.inflight),
         'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
         'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(
