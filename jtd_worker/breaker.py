@@ -1,7 +1,7 @@
 """Circuit breakers: a provider that fails is left alone by all workers until a probe arrives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, TypeAlias, assert_never
 
@@ -58,10 +58,15 @@ class Breakers:
         """Return the seconds until something may be handed to `provider`; 0 for one that works."""
         return max(0.0, self._open_until.get(provider, 0.0) - elapsed())
 
-    def room(self, channel: str, most: int) -> int:
-        """Return how many messages of `channel` may be claimed: `most`, 1 for a probe, or none."""
-        pool = self._pools.get(channel)
-        if pool is None or any((channel, code) not in self._open_until for code in pool):
+    def room(self, channel: str, most: int, *, without: Collection[str] = ()) -> int:
+        """Return how many messages of `channel` may be claimed: `most`, 1 for a probe, or none.
+
+        The providers `without` take nothing for another reason.
+        """
+        if channel not in self._pools:
+            return most
+        pool = [code for code in self._pools[channel] if code not in without]
+        if any((channel, code) not in self._open_until for code in pool):
             return most
         return 1 if any(self.pause((channel, code)) == 0 for code in pool) else 0
 

@@ -49,11 +49,13 @@ def check(dsn: str | None) -> Examination:
     """Examine the settings in the environment and the database `dsn`; whatever is wrong is a finding."""
     configuration, findings = _configuration()
     effective: dict[str, str] = {}
+    outbound: list[tuple[str, str]] = []
     if configuration is not None:
         effective = dict(_effective(configuration))
-        findings += asyncio.run(_providers(configuration))
+        found, outbound = asyncio.run(_providers(configuration))
+        findings += found
     if dsn:
-        findings += _database(dsn, configuration)
+        findings += _database(dsn, configuration, outbound)
     else:
         findings.append(failure("database", "there is none to look at", "set JTD_DATABASE_URL"))
     return Examination(settings=effective, findings=tuple(findings))
@@ -105,9 +107,13 @@ def _masked_dsn(dsn: str) -> str:
         return "***"  # the examination of the database says what is wrong with it
 
 
-async def _providers(configuration: Configuration) -> list[Finding]:
-    """Say who serves each channel; makes each adapter, which opens no connection, to hear what it says."""
-    findings = []
+async def _providers(configuration: Configuration) -> tuple[list[Finding], list[tuple[str, str]]]:
+    """Say who serves each channel, and return channel and code of the providers that leave the house.
+
+    Makes each adapter, which opens no connection, to hear what it says.
+    """
+    findings: list[Finding] = []
+    outbound = []
     for channel, providers in configuration.providers.items():
         for provider in providers:
             try:
@@ -118,8 +124,10 @@ async def _providers(configuration: Configuration) -> list[Finding]:
                 findings.append(
                     ok(f"channel {channel}", f"is served by {provider.name.code}, {_how(adapter)}")
                 )
+                if not adapter.capabilities.transactional:
+                    outbound.append((channel, provider.name.code))
                 await adapter.aclose()
-    return findings
+    return findings, outbound
 
 
 def _how(adapter: Adapter) -> str:
@@ -129,12 +137,14 @@ def _how(adapter: Adapter) -> str:
     return f"and an unknown outcome means {capabilities.unknown_rule}"
 
 
-def _database(dsn: str, configuration: Configuration | None) -> list[Finding]:
+def _database(
+    dsn: str, configuration: Configuration | None, outbound: Collection[tuple[str, str]]
+) -> list[Finding]:
     served: Collection[str] = configuration.providers if configuration else ()
     findings: list[Finding] = []
     try:
         with session(dsn, "check") as conn:
-            for finding in check_database.examine(conn, served):
+            for finding in check_database.examine(conn, served, outbound):
                 findings.append(finding)  # one by one: what was found before an error counts
     except JtdError as error:
         findings.append(failure("database", str(error)))

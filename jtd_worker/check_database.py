@@ -22,9 +22,12 @@ _CALLED: Final = re.compile(r"_v\d+$")
 """What the functions that workers call are named like."""
 
 
-def examine(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
+def examine(
+    conn: Connection, served: Collection[str], outbound: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
     """Yield findings about the database for a worker that serves the channels `served`.
 
+    `outbound` are channel and code of its providers that leave the house.
     Stops early where what follows could not be read. Raises psycopg.Error for what no check foresaw.
     """
     release = load()
@@ -43,7 +46,7 @@ def examine(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
     yield _partition(conn)
     if rights.level == "ok":
         yield from _masters(conn)
-        yield from _channels(conn, served)
+        yield from _channels(conn, served, outbound)
 
 
 def _one(conn: Connection, query: str, *parameters: object) -> Any:
@@ -240,7 +243,9 @@ def _masters(conn: Connection) -> Iterator[Finding]:
             yield ok(f"schema {name}", "is checked when a job is made")
 
 
-def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
+def _channels(
+    conn: Connection, served: Collection[str], outbound: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
     queues = conn.execute("SELECT queue_name, channel_code FROM jtd.queues_v1(NULL)").fetchall()
     tables = {
         name
@@ -276,6 +281,9 @@ def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
             "this database is a restored backup or a copy, and nothing of it is sent",
             "jtd-worker adopt --since TIME, the time from when on nothing was sent elsewhere",
         )
+    limits = {(limit["channel"], limit["provider"]): limit["per_minute"] for limit in status["limits"]}
+    for channel, code in outbound:
+        yield _rate(channel, code, limits.get((channel, code), limits.get((channel, None))))
     workers = status["workers"]
     elsewhere = {channel for worker in workers if worker["is_alive"] for channel in worker["channels"]}
     if unserved := known - set(served) - elsewhere:
@@ -286,6 +294,17 @@ def _channels(conn: Connection, served: Collection[str]) -> Iterator[Finding]:
         )
     else:
         yield ok("channels", "every channel is served here or by a running worker")
+
+
+def _rate(channel: str, code: str, limit: int | None) -> Finding:
+    subject = f"rate {channel}:{code}"
+    if limit is None:
+        return ok(subject, "has no limit")
+    return ok(
+        subject,
+        f"is handed at most {limit} messages a minute; n_jtd_channels.rate_limit_per_minute or a row of "
+        "n_jtd_rate_limits changes that",
+    )
 
 
 def _names(names: Collection[str]) -> str:

@@ -3,12 +3,12 @@
 import asyncio
 from typing import Final
 
-from jtd_worker.breaker import Breakers
 from jtd_worker.executor import Executor
 from jtd_worker.lease import Lease
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
+from jtd_worker.rate import Permit, Rates
 from jtd_worker.slots import Slots
 
 BATCH: Final = 500
@@ -29,7 +29,7 @@ class Consumer:
         queue: Queue,
         lease: Lease,
         executor: Executor,
-        breakers: Breakers,
+        rates: Rates,
         slots: Slots,
         stopping: asyncio.Event,
         progress: Progress,
@@ -39,7 +39,8 @@ class Consumer:
         self._queue = queue
         self._lease = lease
         self._executor = executor
-        self._breakers = breakers
+        self._rates = rates
+        self._spare = Permit(rates, name.lane, 0, [])
         self._slots = slots
         self._stopping = stopping
         self._progress = progress
@@ -50,8 +51,8 @@ class Consumer:
 
     @property
     def room(self) -> int:
-        """How many JTDs it may claim at present: none while every provider of its channel is left alone."""
-        return self._breakers.room(self.name.channel, BATCH)
+        """How many JTDs it may claim at present: none while no provider of its channel takes any."""
+        return self._rates.room(self.name.channel, self.name.lane, BATCH, spare=self._spare)
 
     @property
     def is_shut(self) -> bool:
@@ -83,6 +84,8 @@ class Consumer:
         empty = 0
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
+                if empty > 2:
+                    self._spare.give_back()  # others may need it
                 if empty >= 2 and await self._sleep(LAST_LOOK if empty == 2 else None):
                     empty = 1
                 self._called.clear()
@@ -90,13 +93,15 @@ class Consumer:
                     break
                 self._is_shut = self.room == 0
                 if self._is_shut:
-                    await self._sleep(None)
+                    await self._sleep(self._rates.wait(self.name.channel, self.name.lane))
                     continue
                 if not self._lease.allows_start:  # what is claimed now would only be given back
                     await self._sleep(LEASE_LOOK)
                     continue
                 taken = await self._slots.take(self.room, is_urgent=self.name.lane == "urgent")
                 most = 0 if self._stopping.is_set() else min(taken, self.room)
+                permit = await self._permit(most)
+                most = min(most, permit.room)
                 jtds = await self._queue.claim(self.name.name, most) if most else None
                 self._slots.give(taken - len(jtds or ()))
                 if jtds is None:  # not known to be empty: nobody would notify it
@@ -109,7 +114,16 @@ class Consumer:
                     self._claimed.inc(len(jtds))
                     may_be_alone = any(jtd.retry_count for jtd in jtds)
                     settled = self._settled_alone if may_be_alone else self._settled
-                    group.create_task(self._executor.execute(jtds, settled=settled))
+                    own = permit.split(len(jtds))
+                    group.create_task(self._executor.execute(jtds, own, settled=settled))
+            self._spare.give_back()
+
+    async def _permit(self, most: int) -> Permit:
+        """Return what the last claim left of its permit, else a new one."""
+        if not self._spare.may_begin:
+            self._spare.give_back()
+            self._spare = await self._rates.permit(self.name.channel, self.name.lane, most)
+        return self._spare
 
     def _settled(self) -> None:
         self._slots.give(1)

@@ -10,13 +10,14 @@ from uuid import UUID
 import structlog
 
 from jtd_worker.adapter import Adapter
-from jtd_worker.breaker import Breakers
+from jtd_worker.breaker import Breakers, Provider
 from jtd_worker.errors import RenderError
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
 from jtd_worker.message import Message
 from jtd_worker.outcome import Failed, Outcome, Release, Snooze, outcome
 from jtd_worker.queue import Queue
+from jtd_worker.rate import Permit, Rates, count, cut
 from jtd_worker.render import render
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.settler import Settlement, Settler, stopwatch
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 RENDERS_AT_ONCE: Final = 50
 """Messages rendered before other tasks get their turn: a few milliseconds."""
+
+AT_RATE: Final = "provider_at_rate"
+"""Why a message waits that only a provider may have that has reached its limit."""
 
 _OTHERS_MAY_TAKE_IT: Final = frozenset({Scope.CREDENTIAL, Scope.PROVIDER, Scope.NETWORK})
 
@@ -60,6 +64,7 @@ class Executor:
         outlets: Mapping[str, Sequence[Outlet]],
         outbox: Outlet,
         breakers: Breakers,
+        rates: Rates,
         stopping: asyncio.Event,
     ) -> None:
         """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows."""
@@ -69,13 +74,15 @@ class Executor:
         self._outlets = outlets
         self._outbox = (outbox,)
         self._breakers = breakers
+        self._rates = rates
         self._stopping = stopping
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
 
-    async def execute(self, jtds: Sequence[Jtd], settled: Callable[[], None]) -> None:
+    async def execute(self, jtds: Sequence[Jtd], permit: Permit, settled: Callable[[], None]) -> None:
         """Carry `jtds` to their outcomes; `settled` is called once for each that the database has.
 
+        `permit` has the tokens that were taken for them; what they do not need goes back.
         Every JTD ends in exactly one outcome, also when this is cancelled while it sends.
         """
         clock = stopwatch()
@@ -98,7 +105,11 @@ class Executor:
                 settle(_gone(jtd), None)
             if number % RENDERS_AT_ONCE == 0 or (not isinstance(rendered, Failed) and rendered.attachments):
                 await asyncio.sleep(0)
-        await asyncio.gather(*(self._dispatch(outlets, items) for outlets, items in by_outlets.items()))
+        permit.keep(sum(_leaves(outlets) * len(items) for outlets, items in by_outlets.items()))
+        await asyncio.gather(
+            *(self._dispatch(outlets, items, permit) for outlets, items in by_outlets.items())
+        )
+        permit.give_back()
 
     def cancel_sends(self) -> int:
         """End the sends that still run; each becomes Unknown by its adapter's rule. Returns how many."""
@@ -145,14 +156,11 @@ class Executor:
             log.error("render.broken", jtd_id=jtd.id, error=type(error).__name__)  # noqa: TRY400
             return Failed(code="render_failed", reason=f"rendering raised {type(error).__name__}")
 
-    async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item]) -> None:
+    async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit) -> None:
         outlet, *others = outlets
-        term = self._lease.term
         is_probe = self._breakers.is_open((items[0].jtd.channel_code, outlet.code))
-        answers = await self._ask(outlet, items)
-        if self._stopping.is_set() or not self._lease.allows_start or self._lease.term != term:
-            answers = {}  # the hand-off itself may have waited out an outage, and others have sent meanwhile
-        shut = [item for item in items if answers.get(item.jtd.id) == "open"]
+        answers = await self._ask(outlet, items, permit)
+        shut = [item for item in items if answers.get(item.jtd.id) in ("open", "full")]
         going = [item for item in items if answers.get(item.jtd.id) == "go"]
         for item in items:
             if item.jtd.id not in answers:
@@ -160,16 +168,20 @@ class Executor:
         size = outlet.adapter.capabilities.batch_size
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(going), size):
-                task = group.create_task(self._send(outlets, going[start : start + size], is_probe=is_probe))
+                batch = going[start : start + size]
+                task = group.create_task(self._send(outlets, batch, permit, is_probe=is_probe))
                 self._sends.add(task)
                 task.add_done_callback(self._sends.discard)
             if shut and others:
-                group.create_task(self._dispatch(others, shut))
+                group.create_task(self._dispatch(others, shut, permit))
             elif shut:
-                self._put_off(outlet, shut)
+                self._put_off(outlet, shut, permit.lane)
 
-    async def _ask(self, outlet: Outlet, items: Sequence[Item]) -> Mapping[UUID, str]:
-        """Ask for each item whether it may `go` to `outlet`, or finds it `open`; neither: not at all."""
+    async def _ask(self, outlet: Outlet, items: Sequence[Item], permit: Permit) -> Mapping[UUID, str]:
+        """Ask for each item whether it may `go` to `outlet`, or finds it `open` or `full`; else not at all.
+
+        Tokens for those that do not go are given back.
+        """
         if self._stopping.is_set() or not self._lease.allows_start:
             return {}
         capabilities = outlet.adapter.capabilities
@@ -178,31 +190,49 @@ class Executor:
         provider = items[0].jtd.channel_code, outlet.code
         if self._breakers.pause(provider) > 0:
             return {item.jtd.id: "open" for item in items}
-        answers = await self._queue.hand_off(
-            [item.jtd for item in items], capabilities.unknown_rule, outlet.code
-        )
+        term = self._lease.term
+        tokens = await permit.take(provider, len(items))
+        able, others = items[: count(tokens)], items[count(tokens) :]
+        answers = {item.jtd.id: "full" for item in others}
+        if able:
+            answers |= await self._queue.hand_off(
+                [item.jtd for item in able], capabilities.unknown_rule, outlet.code
+            )
         if "open" in answers.values():
             self._breakers.refused(provider)
+        if self._stopping.is_set() or not self._lease.allows_start or self._lease.term != term:
+            answers = {}  # the hand-off itself may have waited out an outage, and others have sent meanwhile
+        if any(some.is_void for some in tokens):
+            answers = {}  # the minute for which they count may end before that of the sends
+        _, unused = cut(tokens, sum(answer == "go" for answer in answers.values()))
+        self._rates.give_back(unused)
         return answers
 
-    def _put_off(self, outlet: Outlet, items: Sequence[Item]) -> None:
+    def _put_off(self, outlet: Outlet, items: Sequence[Item], lane: str) -> None:
         """Give back what no provider takes at present; the reader of its channel stands still meanwhile."""
         channel = items[0].jtd.channel_code
+        snooze = self._snooze((channel, outlet.code), lane)
         for item in items:
-            if item.refusal is not None:
+            if item.refusal is not None and not (_is_final(item.refusal) and snooze.code == AT_RATE):
                 item.settle(*item.refusal)
-            elif self._breakers.room(channel, len(items)) < len(items):
+            elif item.refusal is None and self._rates.room(channel, lane, len(items)) < len(items):
                 item.settle(Release(), None)
-            else:  # the channel goes on with another provider, which must not have this one
-                delay = timedelta(seconds=max(1.0, self._breakers.pause((channel, outlet.code))))
-                item.settle(
-                    Snooze(
-                        code="provider_open", reason=f"provider {outlet.code} takes nothing now", delay=delay
-                    ),
-                    outlet.code,
-                )
+            else:  # the channel goes on with another provider, which must not have this one or has refused it
+                item.settle(snooze, outlet.code)
 
-    async def _send(self, outlets: Sequence[Outlet], items: Sequence[Item], *, is_probe: bool) -> None:
+    def _snooze(self, provider: Provider, lane: str) -> Snooze:
+        """Say why, and for how long, `provider` takes nothing of `lane` at present."""
+        _, code = provider
+        is_open, is_full = self._breakers.pause(provider), self._rates.pause(provider, lane)
+        if is_full and not is_open:
+            reason = f"provider {code} has been handed as many messages as its limit lets it"
+            return Snooze(code=AT_RATE, reason=reason, delay=timedelta(seconds=max(1.0, is_full)))
+        reason = f"provider {code} takes nothing now"
+        return Snooze(code="provider_open", reason=reason, delay=timedelta(seconds=max(1.0, is_open)))
+
+    async def _send(
+        self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit, *, is_probe: bool
+    ) -> None:
         outlet, *others = outlets
         try:
             (answer,) = await asyncio.gather(
@@ -221,7 +251,17 @@ class Executor:
             else:
                 item.settle(ended, outlet.code)
         if elsewhere:
-            await self._dispatch(others, elsewhere)
+            await self._dispatch(others, elsewhere, permit)
+
+
+def _leaves(outlets: Sequence[Outlet]) -> bool:
+    """Whether what goes to `outlets` leaves the house, and needs a token."""
+    return not outlets[0].adapter.capabilities.transactional
+
+
+def _is_final(refusal: tuple[Outcome, str]) -> bool:
+    """Whether a message that was refused so would fail for good."""
+    return isinstance(refusal[0], Failed)
 
 
 def _another_may_take(refusal: Refused) -> bool:

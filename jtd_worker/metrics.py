@@ -67,6 +67,12 @@ class Metrics:
             ["channel", "provider"],
             registry=self.registry,
         )
+        self._rates = Gauge(
+            "jtd_rate_reached",
+            "1 for a provider that was handed as many messages as its limit lets it.",
+            ["channel", "provider"],
+            registry=self.registry,
+        )
 
     def see(self, status: dict[str, Any]) -> None:
         """Take over what `jtd.status_v1` told."""
@@ -80,6 +86,9 @@ class Metrics:
         self._breakers.clear()
         for breaker in status["breakers"]:
             self._breakers.labels(breaker["channel"], breaker["provider"]).set(1)
+        self._rates.clear()
+        for rate in status["rates"]:
+            self._rates.labels(rate["channel"], rate["provider"]).set(rate["free_at"] is not None)
         self._unserved.clear()
         for channel in status["unserved"]:
             self._unserved.labels(channel).set(1)

@@ -54,6 +54,8 @@ def _counts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for reason, number in sorted(status["attention"].items()):
         yield f"needs attention: {reason}", _count(number)
     yield "dead letters", _count(status["dead_letters"])
+    for rate in status["rates"]:
+        yield f"rate {rate['channel']}:{rate['provider']}", f"{rate['used']} of {rate['per_minute']} a minute"
 
 
 def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
@@ -96,6 +98,14 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
             f"A transaction has been open for {age}, and vacuum cannot clean up behind it: queues get slower."
             " pg_stat_activity tells whose, by xact_start."
         )
+    for rate in status["rates"]:
+        if rate["free_at"]:
+            urgent = "" if rate["urgent_free_at"] else ", urgent ones at once"
+            yield (
+                f"Provider {rate['provider']} of channel {rate['channel']} is at its rate of "
+                f"{rate['per_minute']} a minute; more goes at {moment(rate['free_at'])}{urgent}. "
+                "Its messages wait and use no attempt."
+            )
     if status["dead_letters"]:
         yield "There are dead letters: jtd-worker dlq list tells which and why."
 

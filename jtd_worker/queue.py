@@ -48,6 +48,10 @@ class Tick:
     found: int
     is_adopted: bool
     breakers: Mapping[tuple[str, str], float]
+    limits: Mapping[tuple[str, str | None], int | None]
+    """Messages a minute by channel and provider, None for all its providers; a limit of None is none."""
+    full: Mapping[tuple[str, str], Mapping[str, float]]
+    """Seconds by lane until a provider that has reached its limit may be handed more; 0 is now."""
     more: bool
     wake: tuple[str, ...]
     is_partitioned: bool
@@ -184,6 +188,33 @@ class Queue:
         )
         return {row[0]: row[1] for row in rows}
 
+    async def reserve(
+        self, channel: str, provider: str, lane: str, wanted: int
+    ) -> tuple[int, int | None, float] | None:
+        """Take from the limit of `provider`, once: (granted, second, pause) as of jtd.reserve_v1.
+
+        None is no answer: what was taken then counts as used.
+        """
+        try:
+            rows = await self._claims.once(
+                "SELECT granted, second, pause FROM jtd.reserve_v1(%s, %s, %s, %s)",
+                [channel, provider, lane, wanted],
+            )
+        except TRANSIENT as error:
+            log.warning("rate.not_reserved", channel=channel, provider=provider, error=type(error).__name__)
+            return None
+        granted, second, pause = rows[0]
+        return granted, second, pause
+
+    async def give_back(self, channel: str, provider: str, second: int, number: int) -> None:
+        """Give back what `reserve` took and was not used, once: twice would make room for too many."""
+        try:
+            await self._ticks.once(
+                "SELECT jtd.give_back_v1(%s, %s, %s, %s)", [channel, provider, second, number]
+            )
+        except TRANSIENT as error:
+            log.warning("rate.not_given_back", channel=channel, provider=provider, error=type(error).__name__)
+
     async def trip(self, channel: str, provider: str, code: str, seconds: float | None) -> None:
         """Open the breaker of `provider` for all workers, see jtd.trip_v1."""
         await self._ticks.call(
@@ -227,6 +258,11 @@ class Queue:
             found=done["found"],
             is_adopted=done["is_adopted"],
             breakers={(channel, provider): seconds for channel, provider, seconds in done["breakers"]},
+            limits={(channel, provider): limit for channel, provider, limit in done["limits"]},
+            full={
+                (channel, provider): {"normal": normal, "urgent": urgent}
+                for channel, provider, normal, urgent in done["full"]
+            },
             more=done["more"],
             wake=tuple(done["wake"]),
             is_partitioned=done["is_partitioned"],

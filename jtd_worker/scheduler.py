@@ -12,6 +12,7 @@ from jtd_worker.consumer import Consumer
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue
+from jtd_worker.rate import Rates
 
 log = structlog.get_logger()
 
@@ -29,6 +30,7 @@ class Scheduler:
         queue: Queue,
         consumers: Sequence[Consumer],
         breakers: Breakers,
+        rates: Rates,
         stopping: asyncio.Event,
         progress: Progress,
         metrics: Metrics,
@@ -37,6 +39,7 @@ class Scheduler:
         self._queue = queue
         self._consumers = {consumer.name.name: consumer for consumer in consumers}
         self._breakers = breakers
+        self._rates = rates
         self._stopping = stopping
         self._progress = progress
         self._metrics = metrics
@@ -58,6 +61,7 @@ class Scheduler:
                 log.error("database.not_adopted")
             was_adopted = tick.is_adopted
             self._breakers.learn(tick.breakers)
+            self._rates.learn(tick.limits, tick.full)
             for name, consumer in self._consumers.items():
                 if name in tick.wake or (consumer.is_shut and consumer.room):
                     consumer.wake()

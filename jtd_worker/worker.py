@@ -20,6 +20,7 @@ from jtd_worker.metrics import Metrics
 from jtd_worker.probe import Probe
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
+from jtd_worker.rate import Rates
 from jtd_worker.scheduler import Scheduler
 from jtd_worker.settings import Configuration
 from jtd_worker.settler import Settler
@@ -90,15 +91,17 @@ class Worker:
                 if not any(outlet.adapter.capabilities.transactional for outlet in pool)
             },
         )
-        executor = Executor(self.queue, settler, lease, outlets, outbox, breakers, self._stopping)
+        rates = self._make_rates(outlets, breakers)
+        executor = Executor(self.queue, settler, lease, outlets, outbox, breakers, rates, self._stopping)
         try:
             names = await self._queues(channels)
             await heartbeat.begin()
-            self._make_consumers(names, lease, executor, breakers, outlets, progress, metrics)
+            self._make_consumers(names, lease, executor, rates, outlets, progress, metrics)
             scheduler = Scheduler(
                 self.queue,
                 self._consumers,
                 breakers,
+                rates,
                 self._stopping,
                 progress,
                 metrics,
@@ -106,7 +109,7 @@ class Worker:
             )
             log.info("worker.started", worker=self.queue.worker, channels=channels)
             async with asyncio.TaskGroup() as group:
-                side = [group.create_task(heartbeat.run()), group.create_task(breakers.run())]
+                side = [group.create_task(part.run()) for part in (heartbeat, breakers, rates)]
                 if self._settings.http:
                     probe = Probe(self._settings.http, progress, metrics, self.queue.status)
                     side.append(group.create_task(probe.run()))
@@ -118,6 +121,7 @@ class Worker:
                         working.create_task(consumer.run())
                 settler.close()
                 await settling
+                await rates.end()
                 for task in (*side, drain):
                     task.cancel()
             await heartbeat.end()
@@ -138,12 +142,20 @@ class Worker:
             )
         return names
 
+    def _make_rates(self, outlets: dict[str, list[Outlet]], breakers: Breakers) -> Rates:
+        outbound = {
+            channel: [outlet.code for outlet in pool if not outlet.adapter.capabilities.transactional]
+            for channel, pool in outlets.items()
+        }
+        unbounded = [channel for channel, pool in outlets.items() if len(outbound[channel]) < len(pool)]
+        return Rates(self.queue, breakers, outbound, unbounded)
+
     def _make_consumers(
         self,
         names: list[QueueName],
         lease: Lease,
         executor: Executor,
-        breakers: Breakers,
+        rates: Rates,
         outlets: dict[str, list[Outlet]],
         progress: Progress,
         metrics: Metrics,
@@ -164,7 +176,7 @@ class Worker:
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
             own = share.get(name.channel) or Slots(2 * BATCH)
             self._consumers.append(
-                Consumer(name, self.queue, lease, executor, breakers, own, self._stopping, progress, metrics)
+                Consumer(name, self.queue, lease, executor, rates, own, self._stopping, progress, metrics)
             )
 
     async def _drain(self, executor: Executor) -> None:

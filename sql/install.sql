@@ -14,6 +14,7 @@ SET LOCAL check_function_bodies = off;
 \ir 005_create_jtd_breakers.sql
 \ir 006_add_jtd_queue_floor.sql
 \ir 007_add_jtd_tenant_gates.sql
+\ir 008_create_jtd_rates.sql
 \ir 010_attach_jtd_sources.sql
 \ir 012_create_jtd_batches.sql
 \ir functions/admit.sql
@@ -55,6 +56,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/forget_deleted.sql
 \ir functions/forget_v1.sql
 \ir functions/gate.sql
+\ir functions/give_back_v1.sql
 \ir functions/hand_off_v1.sql
 \ir functions/hand_off_v2.sql
 \ir functions/hasten.sql
@@ -100,6 +102,11 @@ SET LOCAL check_function_bodies = off;
 \ir functions/queues_v1.sql
 \ir functions/quiet_until.sql
 \ir functions/raise_floor.sql
+\ir functions/rate_limit.sql
+\ir functions/rate_limits.sql
+\ir functions/rate_room.sql
+\ir functions/rate_states.sql
+\ir functions/rate_taken.sql
 \ir functions/read.sql
 \ir functions/readable_queues.sql
 \ir functions/ready_tenants.sql
@@ -113,6 +120,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/release_due.sql
 \ir functions/remark.sql
 \ir functions/renew_v1.sql
+\ir functions/reserve_v1.sql
 \ir functions/resolve.sql
 \ir functions/resume.sql
 \ir functions/resume_provider.sql

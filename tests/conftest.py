@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from jtd_worker.migrate import migrate
-from tests.postgres import Databases, install_pgmq, server
+from tests.postgres import Databases, install_pgmq, lift_rate_limits, server
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,7 @@ def template(databases: Databases) -> Iterator[str]:
         if os.environ.get("JTD_TEST_PGMQ_OLD") == "1":
             install_pgmq(dsn)
         migrate(dsn)
+        lift_rate_limits(dsn)  # tests of the limits set their own
         yield dsn
 
 

@@ -139,6 +139,12 @@ def install_pgmq(dsn: str) -> None:
             install_pgmq_from_sql(conn=conn)
 
 
+def lift_rate_limits(dsn: str) -> None:
+    """Take the limits of a fresh database away, where more is sent than the seed lets pass in a minute."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE n_jtd_channels SET rate_limit_per_minute = NULL")
+
+
 def psql(dsn: str, *files: Path) -> subprocess.CompletedProcess[str]:
     """Run files one after another as a person would: `psql -f`, stopping at the first error."""
     command = [str(_psql()), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", dsn]

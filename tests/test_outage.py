@@ -19,6 +19,7 @@ from tests.cluster import Cluster
 from tests.daemon import eventually, running
 from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import history, insert_jtd, insert_many, one, row
+from tests.postgres import lift_rate_limits
 from tests.wire import wire
 from tests.worker_calls import Worker, no_triggers, result
 
@@ -55,6 +56,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     with Cluster(folder / "a") as cluster:
         cluster.create("jobs")
         migrate(cluster.dsn("jobs"))
+        lift_rate_limits(cluster.dsn("jobs"))  # hundreds at once
         yield cluster
 
 

@@ -81,13 +81,19 @@ AS $$
         END AS clause) AS hindrance
     CROSS JOIN LATERAL (SELECT CASE
         WHEN g.reason = 'test_mode' THEN '; it is a test row and goes to the outbox'
-        WHEN EXISTS (SELECT FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
-            THEN (SELECT string_agg(format('; provider %s takes nothing at present (%s)%s', b.provider, b.code,
+        ELSE concat(
+            (SELECT string_agg(format('; provider %s takes nothing at present (%s)%s', b.provider, b.code,
                 CASE WHEN b.is_paused THEN coalesce(': ' || b.pause_reason, '')
                     ELSE to_char(b.retry_at, '" and is tried again at "YYYY-MM-DD HH24:MI:SS TZ') END),
                 '' ORDER BY b.provider)
-                FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code)
-        ELSE ''
+                FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code),
+            (SELECT string_agg(format('; provider %s is at its rate of %s a minute until %s',
+                r.provider, r.per_minute, to_char(t.free_at, 'YYYY-MM-DD HH24:MI:SS TZ')), '' ORDER BY r.provider)
+                FROM jtd.rate_states() AS r
+                LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
+                CROSS JOIN LATERAL (SELECT CASE jtd.lane(j.priority, s.is_urgent)
+                    WHEN 'urgent' THEN r.urgent_free_at ELSE r.free_at END AS free_at) AS t
+                WHERE r.channel_code = j.channel_code AND t.free_at IS NOT NULL))
         END AS clause) AS remark
     WHERE j.id = p_id
 $$;

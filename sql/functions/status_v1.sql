@@ -4,6 +4,8 @@
 --  "jobs": {status: n}, "attention": {reason: n}, "waiting": {reason: n}, "in_flight": n, "dead_letters": n, "oldest_snapshot_seconds": n,
 --  "breakers": [{channel, provider, code, opened_at, retry_at, is_paused, pause_reason}],
 --  "pauses": [{scope: tenant or source_type, code, reason, since, paused_by}], "holds": {reason: tenants},
+--  "limits": [{channel, provider or null for all, per_minute or null}],
+--  "rates": [{channel, provider, per_minute, used, free_at and urgent_free_at or null for now}],
 --  "workers": [{id, name, channels, is_alive, started_at}], "unserved": [channel], "discards": {reason: n}}
 CREATE OR REPLACE FUNCTION jtd.status_v1() RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -63,6 +65,13 @@ BEGIN
         'holds', (SELECT coalesce(jsonb_object_agg(h.reason, h.n), '{}') FROM (
             SELECT x.reason, count(*) AS n FROM jtd.holds AS x WHERE x.until > now() GROUP BY x.reason) AS h),
         'oldest_snapshot_seconds', jtd.oldest_snapshot(),
+        'limits', (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', l.channel_code, 'provider', l.provider,
+            'per_minute', l.per_minute) ORDER BY l.channel_code, l.provider NULLS FIRST), '[]')
+            FROM jtd.rate_limits() AS l),
+        'rates', (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', r.channel_code, 'provider', r.provider,
+            'per_minute', r.per_minute, 'used', r.used, 'free_at', r.free_at, 'urgent_free_at', r.urgent_free_at)
+            ORDER BY r.channel_code, r.provider), '[]')
+            FROM jtd.rate_states() AS r),
         'in_flight', (SELECT count(*) FROM jtd.inflight),
         'dead_letters', (SELECT count(*) FROM (SELECT FROM pgmq.q_jtd_dlq LIMIT most) AS d),
         'workers', (SELECT coalesce(jsonb_agg(jsonb_build_object(

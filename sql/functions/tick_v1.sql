@@ -2,7 +2,8 @@
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
 -- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
--- "breakers": [[channel, provider, seconds until a probe may go], ...]}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
+-- "breakers": [[channel, provider, seconds until a probe may go], ...], "limits": [[channel, provider or null for all, a minute or null], ...],
+-- "full": [[channel, provider, seconds until the normal lane, and until the urgent lane may take more], ...]}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -36,6 +37,11 @@ BEGIN
         'flushed', (SELECT s.flushed FROM jtd.server_v1() AS s),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
             extract(epoch FROM greatest(b.retry_at, b.probing_until) - clock_timestamp()))), '[]') FROM jtd.breakers AS b),
+        'limits', (SELECT jsonb_agg(jsonb_build_array(l.channel_code, l.provider, l.per_minute)) FROM jtd.rate_limits() AS l),
+        'full', (SELECT coalesce(jsonb_agg(jsonb_build_array(r.channel_code, r.provider,
+            extract(epoch FROM r.free_at - clock_timestamp()),
+            coalesce(extract(epoch FROM r.urgent_free_at - clock_timestamp()), 0))), '[]')
+            FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
         'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'

@@ -13,6 +13,7 @@ AS $$
         WHEN 'daily_limit' THEN 'the next day of its tenant, whose limit is used up'
         WHEN 'monthly_limit' THEN 'the next month of its tenant, whose limit is used up'
         WHEN 'tenant_rate' THEN 'its tenant''s rate limit'
+        WHEN 'provider_at_rate' THEN 'the only provider that may have it, which is at its rate'
         WHEN 'channel_paused' THEN 'its channel, which is paused, to be resumed'
         WHEN 'tenant_paused' THEN 'its tenant, who is paused, to be resumed'
         WHEN 'source_paused' THEN 'its source type, which is paused, to be resumed'

@@ -20,6 +20,7 @@ from tests.cluster import Cluster
 from tests.daemon import Daemon, eventually, running
 from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import insert_many, one
+from tests.postgres import lift_rate_limits
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SENT = "SELECT count(*) FROM n_jtd WHERE status_code = 'sent'"
@@ -47,6 +48,7 @@ def world(name: str) -> Iterator[tuple[Cluster, Sink, ThreadedHttpServer, Callab
         cluster = stack.enter_context(Cluster(folder / "a"))
         cluster.create("jobs")
         migrate(cluster.dsn("jobs"))
+        lift_rate_limits(cluster.dsn("jobs"))  # it is the worker that is measured
         server = stack.enter_context(ThreadedHttpServer(sink))
 
         def start(**settings: str) -> Daemon:

@@ -13,6 +13,7 @@ from jtd_worker.migrate import migrate
 from tests.chaos.plan import PLANS
 from tests.chaos.run import run
 from tests.cluster import Cluster
+from tests.postgres import lift_rate_limits
 
 LONGEST = 15
 """Minutes."""
@@ -43,6 +44,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="jtd-chaos-") as folder, Cluster(Path(folder)) as cluster:
         dsn = cluster.create("jtd")
         migrate(dsn)
+        lift_rate_limits(dsn)  # thousands in a minute
         report = run(arguments.plan, seed, logs, cluster, dsn, plan=plan, repeat=repeat)
     print(report)
     if report.failures:

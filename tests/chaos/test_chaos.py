@@ -10,6 +10,7 @@ from jtd_worker.migrate import migrate
 from tests.chaos.faults.processes import NEVER
 from tests.chaos.run import run
 from tests.cluster import Cluster
+from tests.postgres import lift_rate_limits
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_in_silence(
 ) -> None:
     dsn = cluster.create(plan)
     migrate(dsn)
+    lift_rate_limits(dsn)  # thousands in a minute
     report = run(plan, seed, tmp_path, cluster, dsn)
     assert not report.failures, str(report)
     if plan == "steps":
