@@ -78,6 +78,16 @@ CREATE INDEX IF NOT EXISTS usage_unshown_idx ON jtd.usage (tenant_id) WHERE NOT 
 COMMENT ON TABLE jtd.usage IS 'Messages of tenants with a limit, by day and month of their calendar; counted when a worker first takes one.';
 COMMENT ON COLUMN jtd.usage.is_shown IS 'Whether the tenant''s settings show this count.';
 
+CREATE TABLE IF NOT EXISTS jtd.tenant_rates (
+    tenant_id uuid NOT NULL,
+    is_live boolean NOT NULL,
+    channel_code text NOT NULL,
+    seconds bigint[] NOT NULL DEFAULT '{}',
+    counts integer[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (tenant_id, is_live, channel_code)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE jtd.tenant_rates IS 'What was taken lately of the rate limits of tenants: in which seconds since 1970, and how many messages in each.';
+
 CREATE TABLE IF NOT EXISTS jtd.holds (
     tenant_id uuid NOT NULL,
     is_live boolean NOT NULL,

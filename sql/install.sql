@@ -147,6 +147,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/suppression.sql
 \ir functions/sweep.sql
 \ir functions/take_allowance.sql
+\ir functions/take_tenant_rate.sql
 \ir functions/templates_v1.sql
 \ir functions/tick_v1.sql
 \ir functions/trimmed.sql

@@ -230,9 +230,7 @@ def test_operators_see_who_is_at_its_rate_and_until_when(dsn: str, db: psycopg.C
     assert "rate email:smtp 5 of 10 a minute" in " ".join(call(dsn, "status").out.split())
     assert "at its rate" not in one(db, explain, normal)
     reserve(db, 4)
-    assert "; provider smtp is at its rate of 10 a minute until " in one(
-        db, explain, normal
-    )
+    assert "; provider smtp is at its rate of 10 a minute until " in one(db, explain, normal)
     assert "at its rate" not in one(db, explain, urgent)
     assert "Provider smtp of channel email is at its rate of 10 a minute; more goes at " in (
         told := " ".join(call(dsn, "status").out.split())

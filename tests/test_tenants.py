@@ -491,6 +491,41 @@ def test_the_day_of_a_limit_is_that_of_the_tenant(db: psycopg.Connection, worker
     assert one(db, "SELECT until = (%s::date + 1)::timestamp AT TIME ZONE %s FROM jtd.holds", today, zone)
 
 
+def test_a_tenants_own_rate_lets_through_so_many_a_minute(db: psycopg.Connection, worker: Worker) -> None:
+    set_tenant(db, rate_limits={"email": 3}, daily_limit=100)
+    insert_many(db, 5, source_type_code=SOURCE, template_key=None)
+    other = insert_jtd(db, tenant_id=OTHER_TENANT)
+    assert len([job for job in worker.claim() if job.id != other]) == 3
+    worker.tick()
+    assert worker.claim() == []
+    assert one(db, "SELECT reason FROM jtd.holds WHERE until BETWEEN now() AND now() + interval '63 s'") == (
+        "tenant_rate"
+    )
+    waits = one(db, "SELECT jtd_id FROM jtd.ready LIMIT 1")
+    assert "waits for its tenant's rate limit (tenant_rate) until " in one(
+        db, "SELECT sentence FROM jtd.explain(%s)", waits
+    )
+    worker.tick()
+    assert used(db) == (3, 3), "what the rate holds back uses no limit of the day"
+    db.execute("UPDATE jtd.tenant_rates SET seconds = ARRAY(SELECT s - 63 FROM unnest(seconds) AS s)")
+    db.execute("UPDATE jtd.holds SET until = now()")
+    worker.tick()
+    assert len(worker.claim()) == 2
+
+
+def test_a_tenants_rate_is_exact_while_many_claim(dsn: str, db: psycopg.Connection) -> None:
+    set_tenant(db, rate_limits={"email": 40})
+    insert_many(db, 200, source_type_code=SOURCE, template_key=None)
+
+    def claim_all(_: int) -> int:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            worker = Worker(conn)
+            return sum(len(worker.claim(limit=7)) for _ in range(10))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(claim_all, range(8))) == 40
+
+
 # Test mode
 
 

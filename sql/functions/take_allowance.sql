@@ -1,4 +1,4 @@
--- Counts jobs against the limits of their tenants, and returns those for which nothing is left.
+-- Counts jobs of one channel against the limits of their tenants, and returns those for which nothing is left.
 -- Called by: jtd.claim_v1, before it makes the jobs executing.  Locks: rows of jtd.usage in order, until the claim ends.
 -- So the limits hold exactly, however many workers claim. A job counts once, when a worker first takes it; identity
 -- messages pass and do not count. Who has used up a limit is entered in jtd.holds until his next day or month.
@@ -16,17 +16,24 @@ DECLARE
     refused uuid[] := '{}';
 BEGIN
     FOR tenant IN
-        SELECT t.tenant_id, t.is_live, t.timezone, t.daily_limit, t.monthly_limit,
+        SELECT t.tenant_id, t.is_live, t.timezone, t.daily_limit, t.monthly_limit, j.channel_code,
+            (t.rate_limits ->> j.channel_code)::integer AS per_minute,
             (now() AT TIME ZONE t.timezone)::date AS today,
             array_agg(j.id ORDER BY j.priority DESC, j.id) AS ids
         FROM public.n_jtd AS j
         JOIN public.n_jtd_tenant_config AS t ON t.tenant_id = j.tenant_id AND t.is_live = j.is_live AND t.is_active
         LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
         WHERE j.id = ANY (p_ids) AND j.attempt = 0 AND NOT coalesce(s.bypasses_gates, false)
-            AND (t.daily_limit IS NOT NULL OR t.monthly_limit IS NOT NULL)
-        GROUP BY t.tenant_id, t.is_live, t.timezone, t.daily_limit, t.monthly_limit
-        ORDER BY t.tenant_id, t.is_live
+            AND (t.daily_limit IS NOT NULL OR t.monthly_limit IS NOT NULL OR t.rate_limits ? j.channel_code)
+        GROUP BY t.id, j.channel_code
+        ORDER BY t.tenant_id, t.is_live, j.channel_code
     LOOP
+        IF tenant.daily_limit IS NULL AND tenant.monthly_limit IS NULL THEN
+            going := jtd.take_tenant_rate(
+                tenant.tenant_id, tenant.is_live, tenant.channel_code, tenant.per_minute, cardinality(tenant.ids));
+            refused := refused || tenant.ids[going + 1 :];
+            CONTINUE;
+        END IF;
         INSERT INTO jtd.usage (tenant_id, is_live, period, begins)
         VALUES (tenant.tenant_id, tenant.is_live, 'day', tenant.today),
             (tenant.tenant_id, tenant.is_live, 'month', date_trunc('month', tenant.today)::date)
@@ -45,6 +52,10 @@ BEGIN
         FOR NO KEY UPDATE;
         room := greatest(0, least(tenant.daily_limit - day.used, tenant.monthly_limit - month.used));
         going := least(room, cardinality(tenant.ids));
+        IF tenant.per_minute IS NOT NULL AND going > 0 THEN
+            going := jtd.take_tenant_rate(
+                tenant.tenant_id, tenant.is_live, tenant.channel_code, tenant.per_minute, going);
+        END IF;
         refused := refused || tenant.ids[going + 1 :];
         UPDATE jtd.usage AS u SET used = u.used + going, is_shown = false
         WHERE u.tenant_id = tenant.tenant_id AND u.is_live = tenant.is_live AND going > 0

@@ -226,6 +226,15 @@ MUTANTS = (
     ),
     _ignored("limit_action", Edit(GATE, "AND t.limit_action = 'block' AND", "AND false AND"), MODEL),
     _ignored(
+        "rate_limits",
+        Edit(
+            "sql/functions/take_allowance.sql",
+            "OR t.rate_limits ? j.channel_code)",
+            "OR false)",
+        ),
+        f"{TENANTS}test_a_tenants_rate_is_exact_while_many_claim",
+    ),
+    _ignored(
         "channels_enabled",
         Edit(
             GATE,
