@@ -11,6 +11,7 @@ import structlog
 
 from jtd_worker.adapter import Adapter
 from jtd_worker.breaker import Breakers, Provider
+from jtd_worker.content import NO_LIMIT, Content, ContentLimit, fit
 from jtd_worker.errors import RenderError
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
@@ -48,6 +49,7 @@ class Item:
 
     jtd: Jtd
     message: Message
+    content: Content
     settle: Callable[[Outcome, str | None], None]
     refusal: tuple[Outcome, str] | None = None
     """How it ends if no other provider takes it, and who refused it."""
@@ -65,9 +67,13 @@ class Executor:
         outbox: Outlet,
         breakers: Breakers,
         rates: Rates,
+        content_limits: Mapping[str, ContentLimit],
         stopping: asyncio.Event,
     ) -> None:
-        """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows."""
+        """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows.
+
+        `content_limits` is what each channel takes at present; whoever passed it keeps it up to date.
+        """
         self._queue = queue
         self._settler = settler
         self._lease = lease
@@ -75,6 +81,7 @@ class Executor:
         self._outbox = (outbox,)
         self._breakers = breakers
         self._rates = rates
+        self._content_limits = content_limits
         self._stopping = stopping
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
@@ -87,23 +94,34 @@ class Executor:
         """
         clock = stopwatch()
 
-        def settle_as(jtd: Jtd) -> Callable[[Outcome, str | None], None]:
+        def settle_as(jtd: Jtd, content: Content | None) -> Callable[[Outcome, str | None], None]:
             return lambda ended, provider: self._settler.put(
-                Settlement(jtd=jtd, outcome=ended, provider=provider, seconds=clock(), settled=settled)
+                Settlement(
+                    jtd=jtd,
+                    outcome=ended,
+                    provider=provider,
+                    content=content,
+                    seconds=clock(),
+                    settled=settled,
+                )
             )
 
         await self._load_templates(jtds)
         by_outlets: dict[tuple[Outlet, ...], list[Item]] = {}
         for number, jtd in enumerate(jtds, start=1):
-            settle = settle_as(jtd)
             rendered = self._render(jtd)
+            settle = settle_as(jtd, None if isinstance(rendered, Failed) else rendered[1])
             if isinstance(rendered, Failed):
                 settle(rendered, None)
             elif outlets := self._outlets_of(jtd):
-                by_outlets.setdefault(outlets, []).append(Item(jtd=jtd, message=rendered, settle=settle))
+                message, content = rendered
+                item = Item(jtd=jtd, message=message, content=content, settle=settle)
+                by_outlets.setdefault(outlets, []).append(item)
             else:
                 settle(_gone(jtd), None)
-            if number % RENDERS_AT_ONCE == 0 or (not isinstance(rendered, Failed) and rendered.attachments):
+            if number % RENDERS_AT_ONCE == 0 or (
+                not isinstance(rendered, Failed) and rendered[0].attachments
+            ):
                 await asyncio.sleep(0)
         permit.keep(sum(_leaves(outlets) * len(items) for outlets, items in by_outlets.items()))
         await asyncio.gather(
@@ -136,7 +154,7 @@ class Executor:
             for row in await self._queue.templates(missing):
                 self._templates.add_row(row)
 
-    def _render(self, jtd: Jtd) -> Message | Failed:
+    def _render(self, jtd: Jtd) -> tuple[Message, Content] | Failed:
         if jtd.template_id is None or jtd.template_version is None:
             sought = f"key {jtd.template_key}" if jtd.template_key else f"source type {jtd.source_type_code}"
             return Failed(
@@ -148,7 +166,8 @@ class Executor:
         if key not in self._templates:
             return Failed(code="template_missing", reason=f"template {key[0]} has no version {key[1]}")
         try:
-            return render(jtd, self._templates[key])
+            message = render(jtd, self._templates[key])
+            return fit(message, self._content_limits.get(jtd.channel_code, NO_LIMIT), jtd.kept)
         except RenderError as error:
             return Failed(code=error.code, reason=str(error))
         except Exception as error:  # noqa: BLE001 - the one place: a row that breaks us must not stop the others
@@ -196,7 +215,7 @@ class Executor:
         answers = {item.jtd.id: "full" for item in others}
         if able:
             answers |= await self._queue.hand_off(
-                [item.jtd for item in able], capabilities.unknown_rule, outlet.code
+                [(item.jtd, item.content) for item in able], capabilities.unknown_rule, outlet.code
             )
         if "open" in answers.values():
             self._breakers.refused(provider)

@@ -12,8 +12,8 @@ ROW: Final = (
     "id", "tenant_id", "event_type_code", "source_type_code", "channel_code", "status_code",
     "status_changed_at", "priority", "attempt", "retry_count", "max_retries", "created_at",
     "scheduled_at", "last_retry_at", "next_retry_at", "expires_at", "executed_at", "completed_at",
-    "provider_code", "provider_message_id", "template_key", "template_id", "template_version", "locale",
-    "error_code", "error_message", "recipient_type", "recipient_id", "source_id", "parent_id",
+    "provider_code", "provider_message_id", "cost", "template_key", "template_id", "template_version",
+    "locale", "error_code", "error_message", "recipient_type", "recipient_id", "source_id", "parent_id",
     "jtd_number", "performed_by_type", "performed_by_name", "is_live",
 )  # fmt: skip
 """The columns shown. A list of what may be seen, since producers put contacts into any other."""
@@ -21,6 +21,8 @@ HISTORY: Final = (
     "id", "created_at", "action", "from_status_code", "to_status_code", "is_valid_transition",
     "performed_by_type", "performed_by_name", "reason", "details",
 )  # fmt: skip
+CONTENT: Final = ("units", "kept", "characters")
+"""Keys of the row's execution_result that tell what became of its text: numbers only."""
 DETAILS: Final = (
     "attempt", "outcome", "verdict", "provider", "provider_message_id", "error_code", "error_message",
     "not_before",
@@ -31,7 +33,7 @@ DETAILS: Final = (
 def public(life: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document with only what may be shown."""
     return {
-        "jtd": {name: life["jtd"].get(name) for name in ROW},
+        "jtd": {name: life["jtd"].get(name) for name in ROW} | _content(life["jtd"]),
         "history": [
             {name: entry.get(name) for name in HISTORY} | {"details": _details(entry)}
             for entry in life["history"]
@@ -57,6 +59,14 @@ def tell(life: Mapping[str, Any], now: datetime) -> Iterator[RenderableType]:
         ],
     )
     yield f"Next: {explain['sentence']}"
+
+
+def _content(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell SMS parts as `units`; and `kept` of how many `characters`, if the text was cut."""
+    result = row.get("execution_result")
+    if not isinstance(result, dict):
+        return {}
+    return {name: result[name] for name in CONTENT if isinstance(result.get(name), int)}
 
 
 def _lasted(history: list[Mapping[str, Any]], until: datetime | None) -> list[str]:

@@ -8,8 +8,9 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 KEYS: Final = frozenset({
-    "answer", "attempt", "channel", "channels", "code", "count", "cut_off", "error", "event", "exc_info",
-    "jtd_id", "level", "ms", "provider", "queue", "role", "sqlstate", "timestamp", "url", "version", "worker",
+    "answer", "attempt", "channel", "channels", "characters", "code", "count", "cut_off", "error", "event",
+    "exc_info", "jtd_id", "kept", "level", "ms", "provider", "queue", "role", "sqlstate", "timestamp",
+    "units", "url", "version", "worker",
 })  # fmt: skip
 """All that a log line may tell; anything else is dropped, and named as dropped."""
 

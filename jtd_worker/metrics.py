@@ -23,6 +23,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.cut = Counter(
+            "jtd_cut", "Messages sent of which the text was cut.", ["channel"], registry=self.registry
+        )
         self.answers = Counter(
             "jtd_settled", "Results by the answer of the database.", ["answer"], registry=self.registry
         )

@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from jtd_worker.content import Content, ContentLimit
 from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link, Server
 from jtd_worker.foreign import clean
 from jtd_worker.jtd import Jtd
@@ -25,6 +26,12 @@ REMEMBERED: Final = 60.0
 MOST_REMEMBERED: Final = 10_000
 SETTLED_AGAIN: Final = 500
 """Results of one call when they are settled again."""
+CLAIM: Final = (
+    "SELECT c.*, CASE WHEN c.attempt > 1 THEN jtd.kept_v1(c.id) END FROM jtd.claim_v1(%s, %s, %s) AS c"
+)
+HAND_OFF: Final = "SELECT h.id, h.answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s) AS h"
+WEIGH: Final = " CROSS JOIN jtd.weigh_v1(%s, %s, %s, %s::integer[], %s::integer[], %s::integer[])"
+"""With this the hand-off also records what messages count as; still one statement."""
 SETTLE: Final = "SELECT id, attempt, answer FROM jtd.settle_v1(%s, %s)"
 
 
@@ -52,6 +59,7 @@ class Tick:
     """Messages a minute by channel and provider, None for all its providers; a limit of None is none."""
     full: Mapping[tuple[str, str], Mapping[str, float]]
     """Seconds by lane until a provider that has reached its limit may be handed more; 0 is now."""
+    content_limits: Mapping[str, ContentLimit]
     more: bool
     wake: tuple[str, ...]
     is_partitioned: bool
@@ -101,6 +109,10 @@ class Queue:
         )
         return [QueueName(name=name, channel=channel, lane=lane) for name, channel, lane in rows]
 
+    async def content_limits(self) -> dict[str, ContentLimit]:
+        """Return what each channel takes; from then on ticks tell."""
+        return _limits((await self._claims.call("SELECT jtd.content_rules_v1()"))[0][0])
+
     async def claim(self, queue: str, limit: int) -> list[Jtd] | None:
         """Claim up to `limit` JTDs from `queue`; they are in `held` until they are settled.
 
@@ -113,9 +125,7 @@ class Queue:
                 server = await self._claims.server()
                 if server != self._server:
                     await self._meet(server)
-                rows = await self._claims.once(
-                    "SELECT * FROM jtd.claim_v1(%s, %s, %s)", [self.worker, queue, limit], on=server
-                )
+                rows = await self._claims.once(CLAIM, [self.worker, queue, limit], on=server)
             except TRANSIENT as error:
                 log.warning("claim.interrupted", queue=queue, error=type(error).__name__)
                 self._uncertain_until = elapsed() + 2 * STATEMENT_TIMEOUT_MS / 1000
@@ -169,23 +179,36 @@ class Queue:
             [self.worker, [jtd_id for jtd_id, _ in held], [attempt for _, attempt in held]],
         )
 
-    async def hand_off(self, jtds: Sequence[Jtd], unknown_rule: str, provider: str) -> dict[UUID, str]:
-        """Put the hand-off of `jtds`, all of one channel, to `provider` on record.
+    async def hand_off(
+        self, going: Sequence[tuple[Jtd, Content]], unknown_rule: str, provider: str
+    ) -> dict[UUID, str]:
+        """Put the hand-off of `going`, all of one channel, to `provider` on record.
 
         Returns `go` for the ids that may be sent, `open` for those that the provider's breaker stops; an
         id that is not there must not be sent.
         """
-        rows = await self._claims.call(
-            "SELECT id, answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s)",
+        query, parameters = (
+            HAND_OFF,
             [
                 self.worker,
-                [jtd.id for jtd in jtds],
-                [jtd.attempt for jtd in jtds],
+                [jtd.id for jtd, _ in going],
+                [jtd.attempt for jtd, _ in going],
                 unknown_rule,
-                jtds[0].channel_code,
+                going[0][0].channel_code,
                 provider,
             ],
         )
+        if weighed := [(j, c) for j, c in going if c.kept is not None or c.units not in {None, 1}]:
+            query += WEIGH
+            parameters += [
+                self.worker,
+                [jtd.id for jtd, _ in weighed],
+                [jtd.attempt for jtd, _ in weighed],
+                [content.units for _, content in weighed],
+                [content.kept for _, content in weighed],
+                [content.characters for _, content in weighed],
+            ]
+        rows = await self._claims.call(query, parameters)
         return {row[0]: row[1] for row in rows}
 
     async def reserve(
@@ -263,6 +286,7 @@ class Queue:
                 (channel, provider): {"normal": normal, "urgent": urgent}
                 for channel, provider, normal, urgent in done["full"]
             },
+            content_limits=_limits(done["content_rules"]),
             more=done["more"],
             wake=tuple(done["wake"]),
             is_partitioned=done["is_partitioned"],
@@ -301,4 +325,9 @@ def _jtd(row: tuple[Any, ...]) -> Jtd:
         max_retries=row[18],
         expires_at=row[19],
         bound_to=row[20],
+        kept=row[-1],
     )
+
+
+def _limits(told: Mapping[str, Mapping[str, Any]]) -> dict[str, ContentLimit]:
+    return {channel: ContentLimit.from_json(limit) for channel, limit in told.items()}

@@ -9,6 +9,7 @@ import structlog
 
 from jtd_worker.breaker import Breakers
 from jtd_worker.consumer import Consumer
+from jtd_worker.content import ContentLimit
 from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue
@@ -31,15 +32,18 @@ class Scheduler:
         consumers: Sequence[Consumer],
         breakers: Breakers,
         rates: Rates,
+        content_limits: dict[str, ContentLimit],
         stopping: asyncio.Event,
         progress: Progress,
         metrics: Metrics,
         stop_when_idle: Callable[[], None] | None,
     ) -> None:
+        """`content_limits` is kept up to date with what the channels take."""
         self._queue = queue
         self._consumers = {consumer.name.name: consumer for consumer in consumers}
         self._breakers = breakers
         self._rates = rates
+        self._content_limits = content_limits
         self._stopping = stopping
         self._progress = progress
         self._metrics = metrics
@@ -62,6 +66,7 @@ class Scheduler:
             was_adopted = tick.is_adopted
             self._breakers.learn(tick.breakers)
             self._rates.learn(tick.limits, tick.full)
+            self._content_limits.update(tick.content_limits)
             for name, consumer in self._consumers.items():
                 if name in tick.wake or (consumer.is_shut and consumer.room):
                     consumer.wake()

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 import structlog
 
+from jtd_worker.content import Content
 from jtd_worker.foreign import clean, clean_json
 from jtd_worker.jtd import Jtd
 from jtd_worker.metrics import Metrics
@@ -44,6 +45,8 @@ class Settlement:
     outcome: Outcome
     provider: str | None
     """The provider that said so, e.g. `smtp`; None when it came to none."""
+    content: Content | None = None
+    """What became of its text; None when there was none."""
     seconds: float
     """From the claim to the outcome."""
     settled: Callable[[], None]
@@ -120,6 +123,9 @@ class Settler:
         name = type(outcome).__name__.lower()
         self._metrics.attempts.labels(channel, settlement.provider or "", name).inc()
         self._metrics.seconds.labels(channel).observe(settlement.seconds)
+        content = _told(settlement)
+        if "kept" in content:
+            self._metrics.cut.labels(channel).inc()
         log.info(
             _EVENTS[type(outcome)],
             jtd_id=settlement.jtd.id,
@@ -128,6 +134,7 @@ class Settler:
             provider=settlement.provider,
             code=getattr(outcome, "code", None),
             ms=round(settlement.seconds * 1000, 1),
+            **content,
         )
 
 
@@ -138,6 +145,7 @@ def document(settlement: Settlement) -> dict[str, Json]:
         "attempt": settlement.jtd.attempt,
         "outcome": type(settlement.outcome).__name__.lower(),
         "provider": settlement.provider,
+        **_told(settlement),
     }
     match settlement.outcome:
         case Sent(result=result):
@@ -162,6 +170,15 @@ def document(settlement: Settlement) -> dict[str, Json]:
         case _:
             assert_never(settlement.outcome)
     return fields
+
+
+def _told(settlement: Settlement) -> dict[str, int]:
+    """Return what counts of a message that may have left: `units`; `kept` of `characters` if it was cut."""
+    content = settlement.content
+    if content is None or not isinstance(settlement.outcome, Sent | Unknown):
+        return {}
+    told = {"units": content.units, "kept": content.kept, "characters": content.characters}
+    return {name: number for name, number in told.items() if number is not None}
 
 
 def _written(outcome: Outcome) -> int:

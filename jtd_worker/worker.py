@@ -11,6 +11,7 @@ import structlog
 from jtd_worker.breaker import Breakers
 from jtd_worker.channels import any_outbox
 from jtd_worker.consumer import BATCH, Consumer
+from jtd_worker.content import ContentLimit
 from jtd_worker.database import Link
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.executor import Executor, Outlet
@@ -92,9 +93,23 @@ class Worker:
             },
         )
         rates = self._make_rates(outlets, breakers)
-        executor = Executor(self.queue, settler, lease, outlets, outbox, breakers, rates, self._stopping)
+        content_limits: dict[str, ContentLimit] = {}
+        executor = Executor(
+            self.queue,
+            settler,
+            lease,
+            outlets,
+            outbox,
+            breakers,
+            rates,
+            content_limits,
+            self._stopping,
+        )
         try:
             names = await self._queues(channels)
+            content_limits.update(
+                await self.queue.content_limits()
+            )  # the first claim may come before the first tick
             await heartbeat.begin()
             self._make_consumers(names, lease, executor, rates, outlets, progress, metrics)
             scheduler = Scheduler(
@@ -102,6 +117,7 @@ class Worker:
                 self._consumers,
                 breakers,
                 rates,
+                content_limits,
                 self._stopping,
                 progress,
                 metrics,

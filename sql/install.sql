@@ -15,6 +15,7 @@ SET LOCAL check_function_bodies = off;
 \ir 006_add_jtd_queue_floor.sql
 \ir 007_add_jtd_tenant_gates.sql
 \ir 008_create_jtd_rates.sql
+\ir 009_add_jtd_content_rules.sql
 \ir 010_attach_jtd_sources.sql
 \ir 012_create_jtd_batches.sql
 \ir functions/admit.sql
@@ -33,9 +34,12 @@ SET LOCAL check_function_bodies = off;
 \ir functions/canonical.sql
 \ir functions/carry_updated.sql
 \ir functions/channel_added.sql
+\ir functions/charge.sql
 \ir functions/claim_v1.sql
 \ir functions/close_batches.sql
 \ir functions/conservation.sql
+\ir functions/content.sql
+\ir functions/content_rules_v1.sql
 \ir functions/count_discard.sql
 \ir functions/count_statement.sql
 \ir functions/defer.sql
@@ -75,6 +79,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/keep_schema.sql
 \ir functions/keep_source.sql
 \ir functions/keep_suppression.sql
+\ir functions/kept_v1.sql
 \ir functions/know_instance.sql
 \ir functions/lane.sql
 \ir functions/leave_v1.sql
@@ -154,6 +159,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/trip_v1.sql
 \ir functions/unlist.sql
 \ir functions/watch_instance.sql
+\ir functions/weigh_v1.sql
 \ir functions/whereabouts.sql
 \ir functions/window_closed.sql
 \ir functions/wording.sql

@@ -28,6 +28,7 @@ BEGIN
         SET error_code = 'outcome_unknown',
             error_message = 'it was due before this database was adopted, and may have been sent elsewhere',
             execution_result = jsonb_build_object('outcome', 'unknown', 'attempt', j.attempt)
+                || jtd.content(j.execution_result, NULL, NULL, NULL)
         WHERE j.id = ANY (doubtful);
         PERFORM jtd.step(ARRAY(
             SELECT j.id FROM public.n_jtd AS j

@@ -35,7 +35,7 @@ BEGIN
                 WHEN j.attempt = r.attempt AND (r.outcome <> 'sent'
                     OR j.status_code NOT IN ('failed', 'cancelled', 'expired', 'pending', 'queued', 'executing'))
                     THEN 'already'
-                ELSE 'late' END)::jtd.result
+                ELSE 'late' END, r.units, r.kept, r.characters)::jtd.result
         FROM (SELECT u.*, row_number() OVER (PARTITION BY u.id, u.attempt) AS place FROM unnest(results) AS u) AS r
         LEFT JOIN public.n_jtd AS j ON j.id = r.id);
 
@@ -54,12 +54,16 @@ BEGIN
         provider_code = r.provider,
         provider_message_id = r.provider_message_id,
         provider_response = r.response,
-        execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt),
+        execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt) || jtd.content(
+            j.execution_result, coalesce(r.units, f.units), coalesce(r.kept, f.kept), coalesce(r.characters, f.characters)),
+        cost = CASE WHEN r.delivery ->> 'kind' = 'outbox' THEN j.cost
+            ELSE jtd.charge(j.cost, c.default_cost_per_unit, coalesce(r.units, f.units)) END,
         updated_at = now()
     FROM unnest(judged) AS r
     JOIN public.n_jtd AS o ON o.id = r.id
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
     LEFT JOIN public.n_jtd_statuses AS s ON s.event_type_code = o.event_type_code AND s.code = 'sent'
+    LEFT JOIN public.n_jtd_channels AS c ON c.code = o.channel_code
     WHERE j.id = r.id AND r.answer = 'applied' AND r.outcome = 'sent';
     PERFORM jtd.remark(r.id, 'duplicate_known', 'an earlier attempt had been sent too', h.details)
     FROM unnest(judged) AS r

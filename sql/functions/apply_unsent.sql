@@ -26,9 +26,14 @@ BEGIN
             'outcome', r.outcome, 'attempt', r.attempt, 'code', left(r.code, 100),
             -- it may be with this provider, who alone would know a second copy: no other may be asked
             'bound_to', CASE WHEN r.outcome = 'unknown' AND r.rule = 'idempotent_retry' THEN r.provider
-                ELSE j.execution_result ->> 'bound_to' END))
+                ELSE j.execution_result ->> 'bound_to' END)) || jtd.content(
+            j.execution_result, coalesce(r.units, f.units), coalesce(r.kept, f.kept), coalesce(r.characters, f.characters)),
+        cost = CASE WHEN r.outcome = 'unknown'
+            THEN jtd.charge(j.cost, c.default_cost_per_unit, coalesce(r.units, f.units)) ELSE j.cost END
     FROM unnest(p_results) AS r
-    LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt
+    JOIN public.n_jtd AS o ON o.id = r.id
+    LEFT JOIN public.n_jtd_channels AS c ON c.code = o.channel_code
+    LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt AND f.handed_off_at IS NOT NULL
     WHERE j.id = r.id AND r.outcome IN ('retry', 'snooze', 'failed', 'unknown', 'blocked');
 
     PERFORM jtd.step(failed, 'failed');

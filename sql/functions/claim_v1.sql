@@ -130,7 +130,7 @@ BEGIN
                 ON CONFLICT (jtd_id) DO UPDATE
                 SET attempt = excluded.attempt, worker_id = excluded.worker_id, queue_name = excluded.queue_name,
                     msg_id = excluded.msg_id, claimed_at = excluded.claimed_at, handed_off_at = NULL,
-                    provider = NULL, unknown_rule = NULL
+                    provider = NULL, unknown_rule = NULL, units = NULL, kept = NULL, characters = NULL
             )
             SELECT array_agg(b.id), array_agg(b.is_diverted) INTO taken, diverted FROM begun AS b;
             EXIT;

@@ -50,7 +50,13 @@ BEGIN
         provider_message_id = r.provider_message_id, provider_response = r.response,
         executed_at = coalesce(j.executed_at, now()), next_retry_at = NULL,
         execution_result = jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt)
+            || jtd.content(j.execution_result, r.units, r.kept, r.characters),
+        cost = CASE  -- while its outcome was unknown it was counted already
+            WHEN j.execution_result @> jsonb_build_object('outcome', 'unknown', 'attempt', r.attempt) THEN j.cost
+            ELSE jtd.charge(j.cost, c.default_cost_per_unit, r.units) END
     FROM unnest(proofs) AS r
+    JOIN public.n_jtd AS o ON o.id = r.id
+    LEFT JOIN public.n_jtd_channels AS c ON c.code = o.channel_code
     WHERE j.id = r.id;
     PERFORM jtd.step(resolved, 'sent', 'late_result');
     PERFORM jtd.remark(r.id, 'duplicate_known', 'an earlier attempt had been sent too', h.details)
@@ -65,7 +71,11 @@ BEGIN
         error_message = CASE WHEN j.id = ANY (held) THEN left(r.reason, 2000) ELSE j.error_message END,
         execution_result = jsonb_strip_nulls(jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt,
             'bound_to', CASE WHEN r.rule = 'idempotent_retry' THEN r.provider END))
+            || jtd.content(j.execution_result, r.units, r.kept, r.characters),
+        cost = jtd.charge(j.cost, c.default_cost_per_unit, r.units)
     FROM unnest(doubts) AS r
+    JOIN public.n_jtd AS o ON o.id = r.id
+    LEFT JOIN public.n_jtd_channels AS c ON c.code = o.channel_code
     WHERE j.id = r.id;
     PERFORM jtd.step(held, 'failed', 'late_result');
     UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (held);

@@ -27,6 +27,7 @@ BEGIN
         UPDATE public.n_jtd AS j
         SET error_code = NULL, error_message = NULL, next_retry_at = NULL,
             execution_result = jsonb_build_object('outcome', 'sent', 'attempt', j.attempt)
+                || jtd.content(j.execution_result, NULL, NULL, NULL)
         WHERE j.id = p_id;
         PERFORM jtd.step(ARRAY[p_id], 'sent', 'resolved');
         RETURN 'sent';

@@ -3,7 +3,8 @@
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
 -- Returns {"leader", "due", "admitted", "reclaimed", "found", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
 -- "breakers": [[channel, provider, seconds until a probe may go], ...], "limits": [[channel, provider or null for all, a minute or null], ...],
--- "full": [[channel, provider, seconds until the normal lane, and until the urgent lane may take more], ...]}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
+-- "full": [[channel, provider, seconds until the normal lane, and until the urgent lane may take more], ...],
+-- "content_rules": see jtd.content_rules_v1}: found counts jobs that were on no list; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -42,6 +43,7 @@ BEGIN
             extract(epoch FROM r.free_at - clock_timestamp()),
             coalesce(extract(epoch FROM r.urgent_free_at - clock_timestamp()), 0))), '[]')
             FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
+        'content_rules', jtd.content_rules_v1(),
         'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'

@@ -171,6 +171,30 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        failure_mode="F19",
+        what="what a send costs is not stored",
+        edits=(
+            Edit(
+                APPLY,
+                "ELSE jtd.charge(j.cost, c.default_cost_per_unit, coalesce(r.units, f.units)) END",
+                "ELSE j.cost END",
+            ),
+        ),
+        tests=(
+            "tests/test_cost.py::test_a_sent_message_costs_its_units_times_the_price_of_its_channel",
+            "tests/test_content_worker.py::test_a_long_sms_goes_whole_and_costs_its_parts",
+        ),
+    ),
+    Mutant(
+        failure_mode="F19",
+        what="a send of unknown outcome is taken for free",
+        edits=(Edit(UNSENT, "cost = CASE WHEN r.outcome = 'unknown'", "cost = CASE WHEN false"),),
+        tests=(
+            "tests/test_cost.py::test_what_may_have_left_costs_as_much_as_what_did",
+            "tests/test_cost.py::test_a_message_whose_worker_died_after_the_hand_off_is_counted",
+        ),
+    ),
+    Mutant(
         failure_mode="F55",
         what="texts from outside are not cleaned",
         edits=(
