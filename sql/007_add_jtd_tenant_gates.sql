@@ -30,7 +30,7 @@ COMMENT ON COLUMN public.n_jtd.parent_id IS 'The job that this one was made for:
 
 ALTER TABLE jtd.ready ADD COLUMN IF NOT EXISTS is_exempt boolean NOT NULL DEFAULT false;
 CREATE INDEX IF NOT EXISTS ready_exempt_idx
-    ON jtd.ready (channel_code, lane, tenant_id, priority DESC, arrived_at, jtd_id) WHERE is_exempt;
+    ON jtd.ready (channel_code, lane, tenant_id, priority DESC, arrived_at) INCLUDE (jtd_id) WHERE is_exempt;
 COMMENT ON COLUMN jtd.ready.is_exempt IS 'Goes on while its tenant is at a limit: identity messages, retries, which were counted before, and test rows, which have limits of their own.';
 
 CREATE TABLE IF NOT EXISTS public.n_jtd_suppressions (
@@ -92,11 +92,12 @@ CREATE TABLE IF NOT EXISTS jtd.holds (
     tenant_id uuid NOT NULL,
     is_live boolean NOT NULL,
     channel_code text NOT NULL DEFAULT '',
-    reason text NOT NULL CHECK (reason IN ('daily_limit', 'monthly_limit', 'tenant_rate')),
+    reason text NOT NULL CHECK (reason IN ('daily_limit', 'monthly_limit', 'tenant_rate', 'admitted')),
     until timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, is_live, channel_code, reason)
 );
 COMMENT ON TABLE jtd.holds IS 'Tenants that have used up a limit: nothing of theirs is admitted until then.';
+COMMENT ON COLUMN jtd.holds.reason IS 'admitted: a minute''s worth of a rate limit is on its way; what is queued goes on.';
 COMMENT ON COLUMN jtd.holds.channel_code IS 'Empty is every channel.';
 
 ALTER TABLE jtd.breakers ADD COLUMN IF NOT EXISTS is_paused boolean NOT NULL DEFAULT false;

@@ -17,6 +17,7 @@ SET LOCAL check_function_bodies = off;
 \ir 008_create_jtd_rates.sql
 \ir 009_add_jtd_content_rules.sql
 \ir 010_attach_jtd_sources.sql
+\ir 011_add_jtd_fair_admission.sql
 \ir 012_create_jtd_batches.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
@@ -37,6 +38,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/charge.sql
 \ir functions/claim_v1.sql
 \ir functions/close_batches.sql
+\ir functions/close_windows.sql
 \ir functions/conservation.sql
 \ir functions/content.sql
 \ir functions/content_rules_v1.sql
@@ -53,6 +55,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/enqueue_row.sql
 \ir functions/event_type_added.sql
 \ir functions/explain.sql
+\ir functions/find_ready_tenants.sql
 \ir functions/find_template.sql
 \ir functions/flag_payload.sql
 \ir functions/fold_counts.sql
@@ -68,10 +71,11 @@ SET LOCAL check_function_bodies = off;
 \ir functions/heed_inserted.sql
 \ir functions/heed_updated.sql
 \ir functions/here.sql
-\ir functions/holdup.sql
 \ir functions/idle_v1.sql
 \ir functions/imported.sql
 \ir functions/is_adopted.sql
+\ir functions/is_held.sql
+\ir functions/is_pressed.sql
 \ir functions/is_quiet.sql
 \ir functions/is_suspect.sql
 \ir functions/items.sql
@@ -82,6 +86,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/kept_v1.sql
 \ir functions/know_instance.sql
 \ir functions/lane.sql
+\ir functions/last_msg_id.sql
 \ir functions/leave_v1.sql
 \ir functions/lost.sql
 \ir functions/make_partitions.sql
@@ -92,6 +97,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/mended_v1.sql
 \ir functions/message_id.sql
 \ir functions/misfits.sql
+\ir functions/note_arrivals.sql
 \ir functions/note_late.sql
 \ir functions/oldest_snapshot.sql
 \ir functions/pass_gate.sql
@@ -153,6 +159,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/sweep.sql
 \ir functions/take_allowance.sql
 \ir functions/take_tenant_rate.sql
+\ir functions/take_turns.sql
 \ir functions/templates_v1.sql
 \ir functions/tick_v1.sql
 \ir functions/trimmed.sql

@@ -57,6 +57,16 @@ CREATE OR REPLACE TRIGGER n_jtd_20_forget_deleted
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.forget_deleted();
 
+CREATE OR REPLACE TRIGGER ready_arrived
+    AFTER INSERT ON jtd.ready
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.note_arrivals();
+
+CREATE OR REPLACE TRIGGER ready_moved
+    AFTER UPDATE ON jtd.ready
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.note_arrivals();
+
 CREATE OR REPLACE TRIGGER n_jtd_event_types_added
     AFTER INSERT ON public.n_jtd_event_types
     REFERENCING NEW TABLE AS new_rows

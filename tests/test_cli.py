@@ -584,6 +584,7 @@ def test_what_a_limit_or_a_pause_holds_back_keeps_no_worker_from_being_idle(
     worker = Worker(db)
     assert len(worker.claim()) == 1
     db.execute("DELETE FROM jtd.inflight")
+    worker.tick()
     assert one(db, "SELECT jtd.idle_v1('{jtd_email}')") is True
     assert "Tenants with a limit used up (daily_limit): 1;" in call(dsn, "status").out
     db.execute("SELECT jtd.resume_tenant(%s)", [OTHER_TENANT])

@@ -406,6 +406,7 @@ def test_the_gate_agrees_with_a_plain_model(
 @example(datetime(2024, 3, 31, 0, 30, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
 @example(datetime(2024, 10, 27, 0, 10, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
 @example(datetime(2024, 10, 27, 1, 10, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
+@example(datetime(2024, 10, 27, 0, 5, tzinfo=UTC), "Europe/Berlin", time(2, 5), time(0))
 def test_quiet_hours_end_when_the_clock_on_the_wall_says_so(
     db: psycopg.Connection, at: datetime, zone: str, start: time, end: time
 ) -> None:

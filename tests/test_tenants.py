@@ -513,6 +513,22 @@ def test_a_tenants_own_rate_lets_through_so_many_a_minute(db: psycopg.Connection
     assert len(worker.claim()) == 2
 
 
+def test_a_backlog_behind_a_tenants_rate_is_admitted_a_minutes_worth_at_a_time(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    set_tenant(db, rate_limits={"email": 3})
+    db.execute(
+        "INSERT INTO jtd.windows (channel_code, lane, tenant_id) VALUES ('email', 'normal', %s)", [TENANT]
+    )
+    insert_many(db, 50, source_type_code=SOURCE, template_key=None)
+    other = insert_jtd(db, tenant_id=OTHER_TENANT)
+    for _ in range(3):
+        worker.tick()
+    assert places(db) == {"queued": 4, "ready": 47}
+    assert {job.id for job in worker.claim()} > {other}
+    assert places(db) == {"in_flight": 4, "ready": 47}, "nothing was admitted in vain"
+
+
 def test_a_tenants_rate_is_exact_while_many_claim(dsn: str, db: psycopg.Connection) -> None:
     set_tenant(db, rate_limits={"email": 40})
     insert_many(db, 200, source_type_code=SOURCE, template_key=None)

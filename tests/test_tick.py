@@ -69,9 +69,7 @@ def make_ready(db: psycopg.Connection, count: int = 1, **columns: Any) -> list[U
     db.execute("INSERT INTO jtd.windows SELECT 'email', 'normal', %s", [columns.get("tenant_id", TENANT)])
     ids = insert_many(db, count, **columns)
     db.execute("DELETE FROM jtd.windows")
-    turn = db.execute(
-        "SELECT jtd_id FROM jtd.ready WHERE jtd_id = ANY (%s) ORDER BY arrived_at, jtd_id", [ids]
-    )
+    turn = db.execute("SELECT jtd_id FROM jtd.ready WHERE jtd_id = ANY (%s) ORDER BY arrived_at, ctid", [ids])
     ready = [found[0] for found in turn.fetchall()]
     assert len(ready) == count
     return ready
@@ -314,46 +312,57 @@ def test_a_window_is_closed_while_older_jobs_of_the_tenant_wait_and_opens_after(
     assert whereabouts(db, insert_jtd(db)).place == "queued"
 
 
-def test_a_tenant_who_fills_a_queue_row_by_row_goes_behind_his_window(
+def test_what_fills_a_queue_row_by_row_between_two_ticks_goes_the_way_of_the_list(
     worker: Worker, db: psycopg.Connection
 ) -> None:
     target(db, 10)
-    for _ in range(11):
-        insert_jtd(db)
     worker.tick()
-    assert windows(db) == {TENANT}
+    for _ in range(20):  # twice the target
+        assert whereabouts(db, insert_jtd(db)).place == "queued"
     behind, other = insert_jtd(db), insert_jtd(db, tenant_id=OTHER_TENANT)
-    assert (whereabouts(db, behind).place, whereabouts(db, other).place) == ("ready", "queued")
+    assert (whereabouts(db, behind).place, whereabouts(db, other).place) == ("ready", "ready")
     worker.tick()
     assert windows(db) == {TENANT, OTHER_TENANT}
     for job in worker.claim():
         worker.settle(result(job, "sent"))
+    target(db, 10)
     worker.tick()
-    assert whereabouts(db, behind).place == "queued"
+    assert (whereabouts(db, behind).place, whereabouts(db, other).place) == ("queued", "queued")
     worker.tick()
     assert windows(db) == set()
+    assert whereabouts(db, insert_jtd(db)).place == "queued"
 
 
-def test_the_target_follows_what_was_consumed(worker: Worker, db: psycopg.Connection) -> None:
-    def consumed(before: int, now_there: int, seconds: float) -> int:
-        db.execute(
-            "UPDATE jtd.queues SET depth = %s, measured_at = clock_timestamp() - make_interval(secs => %s)"
-            " WHERE queue_name = 'jtd_email'",
-            [before, seconds],
-        )
-        db.execute("DELETE FROM pgmq.q_jtd_email")
+def test_the_target_follows_what_was_read(worker: Worker, db: psycopg.Connection) -> None:
+    def read(before: int, now_there: int, seconds: float, queue: str = "jtd_email") -> int:
+        db.execute(f"DELETE FROM pgmq.q_{queue}".encode())
         for _ in range(now_there):
-            send_id(db, "jtd_email", uuid4())
-        room = one(db, "SELECT jtd.queue_room('jtd_email')")
-        found: int = one(db, "SELECT target_depth FROM jtd.queues WHERE queue_name = 'jtd_email'")
+            send_id(db, queue, uuid4())
+        db.execute(
+            "UPDATE jtd.queues SET depth = %s, last_msg_id = jtd.last_msg_id(queue_name),"
+            " measured_at = clock_timestamp() - make_interval(secs => %s) WHERE queue_name = %s",
+            [before, seconds, queue],
+        )
+        room = one(db, "SELECT jtd.queue_room(%s)", queue)
+        found: int = one(db, "SELECT target_depth FROM jtd.queues WHERE queue_name = %s", queue)
         assert room == max(0, found - now_there)
         return found
 
-    assert consumed(1000, 0, 1.0) == pytest.approx(10_000, rel=0.05)
-    assert consumed(4000, 0, 2.0) == pytest.approx(20_000, rel=0.05)
-    assert consumed(5, 5, 1.0) == pytest.approx(20_000, rel=0.05)  # nothing was read: nothing is learnt
-    assert consumed(50_000, 0, 1.0) == 50_000
-    assert consumed(100, 5, 1.0) == 1000
+    def roughly(depth: float) -> object:
+        return pytest.approx(depth, rel=0.1)
+
+    assert read(20_005, 5, 1.0) == roughly(12_000)  # 20,000 a second: 0.6 s of that
+    assert read(20_005, 5, 1.0, "jtd_email_urgent") == roughly(6_000)
+    assert read(8005, 5, 2.0) == roughly(2400)
+    assert read(8005, 5, 3600.0) == roughly(2400)  # there was nothing to read for most of it
+    assert read(5, 5, 1.0) == roughly(2400)  # nothing was read: nothing is learnt
+    assert read(405, 5, 0.2) == roughly(2160)  # little time: it counts for little
+    assert read(10, 0, 1.0) == roughly(2160)  # all was read: it may be no more than there was
+    make_ready(db)
+    worker.db.execute("SELECT jtd.close_windows('jtd_email')")
+    assert read(10, 0, 1.0) == roughly(4320)  # and there was more: the target was too small
+    assert read(10_000_005, 5, 1.0) == 50_000
+    assert read(6, 5, 1.0) == 100
 
 
 def test_jobs_that_somebody_holds_take_no_room_from_the_tenants_others(
@@ -408,7 +417,7 @@ def test_the_queue_of_a_paused_channel_stays_short(worker: Worker, db: psycopg.C
     target(db, 3)
     ready = make_ready(db, 1)
     db.execute("SELECT jtd.pause('email', 'maintenance')")
-    for _ in range(4):
+    for _ in range(6):
         insert_jtd(db, tenant_id=OTHER_TENANT)
     done = worker.tick("jtd_email")
     assert (done["admitted"], done["more"], done["wake"]) == (0, False, [])

@@ -1,8 +1,8 @@
 -- Admits up to p_room ready jobs to one queue, an equal share for each tenant in turn.
--- Called by: jtd.admit.  Locks: rows of n_jtd in their turn, SKIP LOCKED; the queue's row in jtd.queues.
--- Returns how many it took off the list; jobs that the gate stops end here with their reason. Jobs that somebody
--- holds are passed over, and so are tenants who are paused or have used up a limit. One that takes no change
--- (SQLSTATE 22, 23) waits an hour, with a note in its audit trail.
+-- Called by: jtd.admit.  Locks: those of jtd.take_turns; the queue's row in jtd.queues.
+-- Returns how many it took off the list; NULL when nothing is left to try now. Jobs that the gate stops end here with
+-- their reason. The window of a tenant with nothing left is opened. A job that takes no change (SQLSTATE 22, 23) waits
+-- an hour, with a note in its audit trail.
 CREATE OR REPLACE FUNCTION jtd.admit_queue(p_queue text, p_room integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -13,45 +13,27 @@ DECLARE
     tenants uuid[];
     share integer;
     held uuid[];
+    holders uuid[];
     passed uuid[];
+    opened integer;
 BEGIN
     SELECT * INTO queue FROM jtd.queues AS q WHERE q.queue_name = p_queue;
     tenants := ARRAY(
         SELECT t.tenant_id
         FROM jtd.ready_tenants(queue.channel_code, queue.lane, queue.next_tenant, p_room + 1) AS t);
-    IF cardinality(tenants) <= p_room THEN  -- the round goes on from the first tenant
-        tenants := tenants || ARRAY(
-            SELECT t.tenant_id
-            FROM jtd.ready_tenants(queue.channel_code, queue.lane, nobody, p_room + 1 - cardinality(tenants)) AS t
-            WHERE t.tenant_id < queue.next_tenant);
-    END IF;
     share := greatest(1, p_room / greatest(1, cardinality(tenants)));
-    -- the lock sits inside the limit, so that a job that somebody holds does not take the place of another
-    held := ARRAY(
-        SELECT turn.id
-        FROM (SELECT u.tenant_id, jtd.holdup(u.tenant_id, queue.channel_code) AS holdup
-            FROM unnest(tenants[1:p_room]) AS u (tenant_id)) AS t
-        CROSS JOIN LATERAL (
-            SELECT j.id
-            FROM (
-                (SELECT r.jtd_id
-                FROM jtd.ready AS r
-                WHERE t.holdup IS NULL
-                    AND r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = t.tenant_id
-                ORDER BY r.priority DESC, r.arrived_at, r.jtd_id
-                LIMIT share + 10000)
-                UNION ALL
-                (SELECT r.jtd_id
-                FROM jtd.ready AS r
-                WHERE t.holdup = 'all but exempt' AND r.is_exempt
-                    AND r.channel_code = queue.channel_code AND r.lane = queue.lane AND r.tenant_id = t.tenant_id
-                ORDER BY r.priority DESC, r.arrived_at, r.jtd_id
-                LIMIT share + 10000)
-            ) AS r
-            CROSS JOIN LATERAL (
-                SELECT j.id FROM public.n_jtd AS j WHERE j.id = r.jtd_id FOR NO KEY UPDATE SKIP LOCKED) AS j
-            LIMIT share
-        ) AS turn);
+    SELECT coalesce(array_agg(t.jtd_id), '{}'), array_agg(t.tenant_id) INTO held, holders
+    FROM jtd.take_turns(queue.channel_code, queue.lane, tenants[1:p_room], share) AS t;
+    INSERT INTO jtd.holds (tenant_id, is_live, channel_code, reason, until)  -- else the next round would admit as many
+    SELECT h.tenant_id, true, queue.channel_code, 'admitted', now() + interval '62 s'
+    FROM unnest(holders) AS h (tenant_id)
+    JOIN public.n_jtd_tenant_config AS c ON c.tenant_id = h.tenant_id AND c.is_live AND c.is_active
+    GROUP BY h.tenant_id, c.id
+    HAVING count(*) >= (c.rate_limits ->> queue.channel_code)::integer
+        AND NOT EXISTS (  -- see jtd.take_allowance
+            SELECT FROM jtd.holds AS o WHERE o.tenant_id = h.tenant_id AND o.is_live
+                AND o.channel_code = queue.channel_code AND o.reason = 'admitted' AND o.until > now())
+    ON CONFLICT (tenant_id, is_live, channel_code, reason) DO UPDATE SET until = excluded.until;
     passed := jtd.pass_gate(ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
     PERFORM jtd.step(passed, 'queued');
@@ -69,10 +51,25 @@ BEGIN
             LEFT JOIN LATERAL (SELECT j.id FROM public.n_jtd AS j WHERE j.id = r.jtd_id OFFSET 0) AS j ON true
             WHERE j.id IS NULL));
     END IF;
+    -- who had his whole share may have more: he is not asked, for that would walk past all that he had before
+    DELETE FROM jtd.windows AS w
+    USING (
+        SELECT t.tenant_id
+        FROM unnest(tenants[1:p_room]) AS t (tenant_id)
+        LEFT JOIN unnest(holders) AS h (tenant_id) ON h.tenant_id = t.tenant_id
+        GROUP BY t.tenant_id
+        HAVING count(h.tenant_id) < share
+    ) AS t
+    WHERE w.channel_code = queue.channel_code AND w.lane = queue.lane AND w.tenant_id = t.tenant_id AND (
+        -- the limit keeps this an index probe for each window; the planner would read the whole list
+        SELECT true FROM jtd.ready AS r
+        WHERE r.channel_code = w.channel_code AND r.lane = w.lane AND r.tenant_id = w.tenant_id
+        LIMIT 1) IS NULL;
+    GET DIAGNOSTICS opened = ROW_COUNT;
     UPDATE jtd.queues AS q
     SET next_tenant = coalesce(tenants[p_room + 1], nobody), depth = q.depth + cardinality(passed)
     WHERE q.queue_name = p_queue;
-    RETURN cardinality(held);
+    RETURN CASE WHEN held <> '{}' OR opened > 0 THEN cardinality(held) END;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
     IF cardinality(held) > 1 THEN
         RETURN jtd.admit_queue(p_queue, p_room / 2);

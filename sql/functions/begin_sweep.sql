@@ -39,6 +39,7 @@ BEGIN
             interval '1 day', interval '1 min' * 2 ^ s.fruitless) + interval '1 min');
     IF FOUND THEN  -- a queue that was made anew counts from 1
         UPDATE jtd.queues SET floor = 0, next_floor = NULL;
+        PERFORM jtd.find_ready_tenants();
     END IF;
 END
 $$;

@@ -5,6 +5,7 @@
 CREATE OR REPLACE FUNCTION jtd.fold_counts() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a month's first plan, made for a few rows, would be kept for the rest of it
 AS $$
 DECLARE
     below CONSTANT bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;

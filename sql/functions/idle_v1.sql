@@ -11,13 +11,10 @@ AS $$
         AND NOT EXISTS (
             SELECT FROM jtd.queues AS q
             JOIN public.n_jtd_channels AS c ON c.code = q.channel_code AND NOT c.is_paused
-            CROSS JOIN LATERAL jtd.ready_tenants(
-                q.channel_code, q.lane, '00000000-0000-0000-0000-000000000000', 1000000) AS t
-            WHERE q.queue_name = ANY (p_queues) AND CASE jtd.holdup(t.tenant_id, q.channel_code)
-                WHEN 'all' THEN false
-                WHEN 'all but exempt' THEN EXISTS (SELECT FROM jtd.ready AS r WHERE r.is_exempt
-                    AND r.channel_code = q.channel_code AND r.lane = q.lane AND r.tenant_id = t.tenant_id)
-                ELSE true END)
+            WHERE q.queue_name = ANY (p_queues) AND (
+                EXISTS (SELECT FROM jtd.arrivals AS a WHERE a.channel_code = q.channel_code AND a.lane = q.lane)
+                OR EXISTS (SELECT FROM jtd.ready_tenants(
+                    q.channel_code, q.lane, '00000000-0000-0000-0000-000000000000', 1))))
         AND NOT EXISTS (
             SELECT FROM jtd.waiting AS w JOIN jtd.queues AS q ON q.channel_code = w.channel_code
             WHERE w.due <= now() AND q.queue_name = ANY (p_queues))

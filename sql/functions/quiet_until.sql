@@ -18,9 +18,11 @@ BEGIN
     IF ends - p_at = end_local - at_local AND ends AT TIME ZONE p_zone = end_local THEN
         RETURN ends;
     END IF;
-    RETURN coalesce((
+    RETURN coalesce((  -- clocks change on a quarter of an hour, and by a multiple of it
         SELECT min(m.moment)
-        FROM generate_series(date_trunc('minute', ends) - interval '3 h', ends + interval '3 h', '1 min') AS m (moment)
+        FROM (SELECT ends + n * interval '15 min' FROM generate_series(-12, 12) AS s (n)
+            UNION ALL
+            SELECT * FROM generate_series(date_trunc('hour', p_at), ends + interval '3 h', '15 min')) AS m (moment)
         WHERE m.moment > p_at AND NOT jtd.is_quiet(m.moment AT TIME ZONE p_zone, p_start, p_end)), ends);
 END
 $$;

@@ -25,7 +25,7 @@ BEGIN
     EXECUTE format('SELECT m.msg_id FROM pgmq.%I AS m WHERE m.msg_id >= $1 ORDER BY m.msg_id LIMIT 1', 'q_' || p_queue)
         INTO lowest USING queue.floor;
     lowest := coalesce(lowest,  -- of an empty queue: what comes next
-        pg_sequence_last_value(pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue), 'msg_id')) + 1);
+        jtd.last_msg_id(p_queue) + 1);
     UPDATE jtd.queues AS q
     SET floor = queue.floor,
         next_floor = CASE WHEN lowest > queue.floor THEN lowest END,

@@ -63,7 +63,7 @@ BEGIN
             FROM jtd.breakers AS b),
         'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.since, p.scope, p.code), '[]') FROM jtd.pauses AS p),
         'holds', (SELECT coalesce(jsonb_object_agg(h.reason, h.n), '{}') FROM (
-            SELECT x.reason, count(*) AS n FROM jtd.holds AS x WHERE x.until > now() GROUP BY x.reason) AS h),
+            SELECT x.reason, count(*) AS n FROM jtd.holds AS x WHERE x.until > now() AND x.reason <> 'admitted' GROUP BY x.reason) AS h),
         'oldest_snapshot_seconds', jtd.oldest_snapshot(),
         'limits', (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', l.channel_code, 'provider', l.provider,
             'per_minute', l.per_minute) ORDER BY l.channel_code, l.provider NULLS FIRST), '[]')

@@ -28,9 +28,9 @@ BEGIN
         END IF;
         due := jtd.release_due(batch);
         PERFORM jtd.show_usage(1000);
-        admitted := jtd.admit(batch);
         PERFORM jtd.begin_sweep(jtd.fold_counts());
         found := jtd.sweep(batch);
+        admitted := jtd.admit(batch);  -- at the end: until the commit its messages are in the way of others, and unread
     END IF;
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
@@ -44,7 +44,8 @@ BEGIN
             coalesce(extract(epoch FROM r.urgent_free_at - clock_timestamp()), 0))), '[]')
             FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
         'content_rules', jtd.content_rules_v1(),
-        'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.ready))
+        'more', greatest(due, reclaimed) >= batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
+            OR (leader AND jtd.is_pressed())
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'
             || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM')) IS NOT NULL,

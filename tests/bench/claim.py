@@ -34,6 +34,7 @@ def claims(db: psycopg.Connection, worker: Worker, number: int) -> list[float]:
     """Send `number` jobs by the worker's functions alone; return the milliseconds of each claim."""
     taken = []
     for start in range(0, number, 5000):
+        db.execute("UPDATE jtd.queues SET closes_at = 1000000000")  # until the next tick
         insert_many(db, 1000)  # of one statement 1,000 go straight to the queue
         for _ in range(4):
             insert_many(db, 1000)

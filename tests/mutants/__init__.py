@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from tests.mutants import claim, lease, outage, provider, retry, settle, sweep, tenant
+from tests.mutants import claim, fairness, lease, outage, provider, retry, settle, sweep, tenant
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
     sorted(
         (
             *claim.MUTANTS,
+            *fairness.MUTANTS,
             *lease.MUTANTS,
             *outage.MUTANTS,
             *provider.MUTANTS,

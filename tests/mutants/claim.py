@@ -183,7 +183,7 @@ MUTANTS = (
     Mutant(
         failure_mode="F57",
         what="admission waits for a row that somebody holds",
-        edits=(Edit("sql/functions/admit_queue.sql", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE"),),
+        edits=(Edit("sql/functions/take_turns.sql", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE"),),
         tests=("tests/test_tick.py::test_jobs_that_somebody_holds_take_no_room_from_the_tenants_others",),
     ),
 )
