@@ -27,7 +27,8 @@ MOST_REMEMBERED: Final = 10_000
 SETTLED_AGAIN: Final = 500
 """Results of one call when they are settled again."""
 CLAIM: Final = (
-    "SELECT c.*, CASE WHEN c.attempt > 1 THEN jtd.kept_v1(c.id) END FROM jtd.claim_v1(%s, %s, %s) AS c"
+    "SELECT c.*, k.kept FROM jtd.claim_v1(%s, %s, %s) AS c"
+    " LEFT JOIN LATERAL (SELECT jtd.kept_v1(c.id) AS kept WHERE c.attempt > 1) AS k ON true"
 )
 HAND_OFF: Final = "SELECT h.id, h.answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s) AS h"
 WEIGH: Final = " CROSS JOIN jtd.weigh_v1(%s, %s, %s, %s::integer[], %s::integer[], %s::integer[])"

@@ -294,6 +294,7 @@ def test_a_batch_of_big_results_is_recorded(dsn: str, db: psycopg.Connection, tm
         "INSERT INTO n_jtd_templates (template_key, name, channel_code, content, variables)"
         " VALUES ('big', 'b', 'email', '{{ body }}', '[\"body\"]')"
     )
+    db.execute("UPDATE n_jtd_channels SET max_content_length = NULL WHERE code = 'email'")
     insert_many(db, 500, template_key="big", payload={"body": "x" * 600_000})
     with running(dsn, "email:outbox", tmp_path) as daemon:
         eventually(
