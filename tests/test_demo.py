@@ -122,7 +122,7 @@ def test_a_demo_in_which_a_message_does_not_arrive_says_why_and_ends_with_1(tmp_
     process = command("once", tree=tmp_path)
     said = output_of(process)
     assert process.returncode == 1, said
-    assert "email: NOT SENT. It ended as failed" in said
+    assert "email: NOT SENT. This notification by email (user_invite) ended as failed" in said
     assert said.endswith("4 of 5 messages arrived.\n")
 
 

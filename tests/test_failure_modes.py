@@ -229,8 +229,8 @@ def test_a_worker_that_was_frozen_writes_nothing_over_its_successor(
 class SlowWire(Wire):
     """A network that loses packets; sent again they come later than those of new connections."""
 
-    def __init__(self, dsn: str, folder: Path) -> None:
-        super().__init__(dsn, folder)
+    def __init__(self, dsn: str, folder: Path, *, hides_process: bool = False) -> None:
+        super().__init__(dsn, folder, hides_process=hides_process)
         self._held_back: frozenset[asyncio.StreamWriter] = frozenset()
         self._is_sent_again = asyncio.Event()
 
