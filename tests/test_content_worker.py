@@ -243,7 +243,7 @@ def test_a_change_of_the_channel_is_heeded_by_a_running_worker(
     ):
         jtd = insert(db, "email", "word " * 20_000)
         eventually(lambda: row(db, jtd)["error_code"] == "content_too_long")
-        db.execute("UPDATE n_jtd_channels SET max_content_length = 100_000 WHERE code = 'email'")
+        db.execute("UPDATE n_jtd_channels SET max_content_length = 100000 WHERE code = 'email'")
 
         def is_sent() -> bool:
             call(dsn, "retry", str(jtd))

@@ -401,12 +401,13 @@ def test_the_gate_agrees_with_a_plain_model(
             assert abs(found[0][3] - until) < timedelta(milliseconds=1)
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=moments, zone=st.sampled_from(ZONES), start=clock, end=clock)
 @example(datetime(2024, 3, 31, 0, 30, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
 @example(datetime(2024, 10, 27, 0, 10, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
 @example(datetime(2024, 10, 27, 1, 10, tzinfo=UTC), "Europe/Berlin", time(22), time(2, 30))
 @example(datetime(2024, 10, 27, 0, 5, tzinfo=UTC), "Europe/Berlin", time(2, 5), time(0))
+@example(datetime(2024, 3, 31, 0, 0, tzinfo=UTC), "Europe/Berlin", time(2, 5), time(2))
 def test_quiet_hours_end_when_the_clock_on_the_wall_says_so(
     db: psycopg.Connection, at: datetime, zone: str, start: time, end: time
 ) -> None:

@@ -1,7 +1,7 @@
 -- Says of each job whether it may be sent at a moment: send, block, defer or expire, with the reason.
 -- Called by: jtd.claim_v1, jtd.pass_gate (claim and admission), jtd.explain.  Locks: nothing.
 -- until: when a deferral ends; NULL where a person ends it. A job that is not there gives no row.
--- Plain SQL without SET, so that the planner can inline it.
+-- Plain SQL without SET, so that the planner can inline it; OFFSET 0 keeps it from working a reason out once for each use.
 CREATE OR REPLACE FUNCTION jtd.gate(p_ids uuid[], p_at timestamptz DEFAULT now())
 RETURNS TABLE (id uuid, verdict text, reason text, until timestamptz)
 LANGUAGE sql STABLE
@@ -30,16 +30,20 @@ AS $$
     LEFT JOIN public.n_jtd_tenant_source_config AS ts
         ON ts.tenant_id = j.tenant_id AND ts.source_type_code = j.source_type_code
         AND ts.is_live = j.is_live AND ts.is_active
+    LEFT JOIN jtd.pauses AS tenant_pause ON tenant_pause.scope = 'tenant' AND tenant_pause.code = j.tenant_id::text
+    LEFT JOIN jtd.pauses AS source_pause ON source_pause.scope = 'source_type' AND source_pause.code = j.source_type_code
     LEFT JOIN LATERAL (
         SELECT jtd.suppression(j.tenant_id, ARRAY[jtd.canonical(j.recipient_contact), j.recipient_id::text,
             jtd.canonical(jtd.recipient(c.recipient_key, j.recipient_contact, j.recipient_id, j.payload))],
             j.channel_code, j.source_type_code) AS kind
-        WHERE EXISTS (SELECT FROM public.n_jtd_suppressions AS p WHERE p.tenant_id = j.tenant_id)) AS suppressed ON true
+        WHERE EXISTS (SELECT FROM public.n_jtd_suppressions AS p WHERE p.tenant_id = j.tenant_id)
+        OFFSET 0) AS suppressed ON true
     LEFT JOIN LATERAL (
         SELECT jtd.quiet_until(p_at, t.timezone, t.quiet_hours_start, t.quiet_hours_end) AS until
         WHERE t.quiet_hours_start IS NOT NULL AND NOT (
             'urgent' = ANY (t.quiet_hours_exempt) AND jtd.lane(j.priority, s.is_urgent) = 'urgent'
-            OR 'identity' = ANY (t.quiet_hours_exempt) AND coalesce(s.bypasses_gates, false))) AS quiet ON true
+            OR 'identity' = ANY (t.quiet_hours_exempt) AND coalesce(s.bypasses_gates, false))
+        OFFSET 0) AS quiet ON true
     LEFT JOIN LATERAL (  -- a job that a worker has taken before was counted then
         SELECT h.reason, h.until FROM jtd.holds AS h
         WHERE h.tenant_id = j.tenant_id AND h.is_live = j.is_live AND h.channel_code IN ('', j.channel_code)
@@ -52,10 +56,8 @@ AS $$
         WHEN NOT e.is_active THEN 'blocked_event_type_inactive'
         WHEN NOT s.is_active THEN 'blocked_source_inactive'
         WHEN c.is_paused THEN 'channel_paused'
-        WHEN EXISTS (SELECT FROM jtd.pauses AS p WHERE p.scope = 'tenant' AND p.code = j.tenant_id::text)
-            THEN 'tenant_paused'
-        WHEN EXISTS (SELECT FROM jtd.pauses AS p WHERE p.scope = 'source_type' AND p.code = j.source_type_code)
-            THEN 'source_paused'
+        WHEN tenant_pause.code IS NOT NULL THEN 'tenant_paused'
+        WHEN source_pause.code IS NOT NULL THEN 'source_paused'
         WHEN suppressed.kind IN ('bounce', 'complaint') THEN 'blocked_suppressed'
         WHEN s.bypasses_gates THEN NULL
         WHEN ts.is_enabled IS FALSE THEN 'blocked_source_disabled'
@@ -63,7 +65,7 @@ AS $$
         WHEN t.id IS NOT NULL AND coalesce(t.channels_enabled -> j.channel_code, 'false') <> 'true'
             THEN 'blocked_channel_disabled'
         WHEN suppressed.kind IS NOT NULL THEN 'blocked_suppressed'
-    END AS reason) AS stop
+    END AS reason OFFSET 0) AS stop
     CROSS JOIN LATERAL (SELECT CASE
         WHEN stop.reason IS NOT NULL THEN stop.reason
         WHEN quiet.until IS NOT NULL THEN 'quiet_hours'
@@ -76,7 +78,7 @@ AS $$
                 c.recipient_key, j.recipient_contact, j.recipient_id, j.payload)) AS recipient
                 WHERE t.test_recipients <> '{}') AS r), false)
             THEN 'test_mode'
-    END AS reason) AS g
+    END AS reason OFFSET 0) AS g
     WHERE j.id = ANY (p_ids)
 $$;
 REVOKE ALL ON FUNCTION jtd.gate(uuid[], timestamptz) FROM PUBLIC;

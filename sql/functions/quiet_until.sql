@@ -22,6 +22,8 @@ BEGIN
         SELECT min(m.moment)
         FROM (SELECT ends + n * interval '15 min' FROM generate_series(-12, 12) AS s (n)
             UNION ALL
+            SELECT (end_local + interval '1 d') AT TIME ZONE p_zone  -- the open minutes may be among those left out
+            UNION ALL
             SELECT * FROM generate_series(date_trunc('hour', p_at), ends + interval '3 h', '15 min')) AS m (moment)
         WHERE m.moment > p_at AND NOT jtd.is_quiet(m.moment AT TIME ZONE p_zone, p_start, p_end)), ends);
 END

@@ -263,11 +263,11 @@ MUTANTS = (
         "n_jtd_suppressions", Edit(GATE, "WHEN suppressed.kind IS NOT NULL THEN", "WHEN false THEN"), MODEL
     ),
     _ignored(
-        "a pause of a tenant", Edit(GATE, "p.scope = 'tenant' AND p.code = j.tenant_id::text", "false"), MODEL
+        "a pause of a tenant", Edit(GATE, "WHEN tenant_pause.code IS NOT NULL THEN", "WHEN false THEN"), MODEL
     ),
     _ignored(
         "a pause of a source type",
-        Edit(GATE, "p.scope = 'source_type' AND p.code = j.source_type_code", "false"),
+        Edit(GATE, "WHEN source_pause.code IS NOT NULL THEN", "WHEN false THEN"),
         MODEL,
     ),
     _ignored("is_active of a source type", Edit(GATE, "WHEN NOT s.is_active THEN", "WHEN false THEN"), MODEL),
