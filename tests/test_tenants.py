@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from tests.daemon import eventually, running
+from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import (
     OTHER_TENANT,
     TENANT,
@@ -23,10 +26,13 @@ from tests.jobs import (
     places,
     row,
 )
+from tests.test_worker import webhook
 from tests.worker_calls import Worker, result
 
 SOURCE = "payment_received"
 """No identity message: the tenant's settings hold for it."""
+EMAIL = "user_invite_email_v1"
+"""A template whose variables the jobs of these tests have."""
 ALL_ON = {"email": True, "sms": True, "whatsapp": True, "push": True, "inapp": True}
 
 
@@ -733,6 +739,57 @@ def test_nothing_is_handed_to_a_paused_provider(db: psycopg.Connection, worker: 
     assert one(db, ask, worker.id, [job.id], [job.attempt], "smtp") == "go"
     assert one(db, "SELECT jtd.resume_provider('email', 'smtp')") is False
     assert one(db, "SELECT jtd.pause_provider('pigeon', 'smtp')") is False
+
+
+@pytest.mark.parametrize(
+    ("pause", "resume", "free"),
+    [
+        ("pause_tenant('{tenant}')", "resume_tenant('{tenant}')", {"tenant_id": OTHER_TENANT}),
+        (
+            "pause_source('payment_received')",
+            "resume_source('payment_received')",
+            {"source_type_code": "user_invite"},
+        ),
+        (
+            "pause('email')",
+            "resume('email')",
+            {
+                "channel_code": "sms",
+                "recipient_contact": "+14155550101",
+                "template_key": "user_invite_sms_v1",
+            },
+        ),
+        (
+            "pause_provider('email', 'webhook')",
+            "resume_provider('email', 'webhook')",
+            {
+                "channel_code": "sms",
+                "recipient_contact": "+14155550101",
+                "template_key": "user_invite_sms_v1",
+            },
+        ),
+    ],
+)
+def test_a_running_worker_heeds_a_pause_and_its_end(
+    dsn: str, db: psycopg.Connection, tmp_path: Path, pause: str, resume: str, free: dict[str, Any]
+) -> None:
+    with (
+        ThreadedHttpServer(answer(200)) as server,
+        running(dsn, "email:webhook,sms:noop", tmp_path, **webhook(server)) as daemon,
+    ):
+        daemon.wait_for("worker.started")
+        first = insert(db, template_key=EMAIL)
+        eventually(lambda: row(db, first)["status_code"] == "sent")
+        db.execute(f"SELECT jtd.{pause.format(tenant=TENANT)}".encode())
+        stopped = insert(db, template_key=EMAIL)
+        for _ in range(2):
+            other = insert(db, **{"template_key": EMAIL, **free})
+            eventually(lambda other=other: row(db, other)["status_code"] == "sent")
+        assert row(db, stopped)["status_code"] in {"pending", "queued", "executing"}
+        assert row(db, stopped)["executed_at"] is None
+        db.execute(f"SELECT jtd.{resume.format(tenant=TENANT)}".encode())
+        eventually(lambda: row(db, stopped)["status_code"] == "sent", 5)
+        assert row(db, stopped)["retry_count"] == 0
 
 
 # What nobody may get around
