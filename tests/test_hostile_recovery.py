@@ -29,6 +29,7 @@ def test_a_job_whose_result_somebody_else_wrote_stops_no_claim(db: psycopg.Conne
 def test_a_step_of_the_sweep_ends_in_time_when_all_its_jobs_are_lost(db: psycopg.Connection) -> None:
     worker = Worker(db)
     sweep(db, worker)
+    db.execute("UPDATE jtd.queues SET closes_at = 5000")
     for _ in range(5):
         insert_many(db, 1000)
     db.execute("SELECT pgmq.purge_queue('jtd_email')")

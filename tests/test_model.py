@@ -42,6 +42,8 @@ SOON, NEVER = "2100-01-01Z", "2200-01-01Z"
 LEASE = 3600
 ROOMY = 1000
 """The target depth at which a queue takes whatever the machine makes."""
+OPEN = "UPDATE jtd.queues SET closes_at = 1000000"
+"""Queues that producers may fill between ticks: what closes them for everybody is not the model's."""
 MANY_JOBS = 3
 ROUNDS = 10
 """Days in which a worker that always sends must have ended every job."""
@@ -57,7 +59,7 @@ SETTINGS = settings(
 TABLES = (
     "public.n_jtd, public.n_jtd_history, public.n_inapp_notifications, public.n_jtd_outbox, jtd.waiting,"
     " jtd.ready, jtd.inflight, jtd.workers, jtd.windows, jtd.sleepers, jtd.attention, jtd.discards,"
-    " jtd.counts"
+    " jtd.counts, jtd.arrivals"
 )
 STATE = """
     SELECT j.id, j.status_code AS status, j.attempt, j.retry_count, j.error_code AS error,
@@ -144,6 +146,9 @@ class Machine(RuleBasedStateMachine):
             self.db.execute(f"DELETE FROM {table}".encode())
         for queue in [*QUEUES, "jtd_dlq"]:
             self.db.execute(f"DELETE FROM pgmq.q_{queue}".encode())
+        self.db.execute(
+            OPEN + ", depth = 0, last_msg_id = jtd.last_msg_id(queue_name), measured_at = '-infinity'"
+        )
         # no statistics, no change of plan: an example takes the same way again
         for table in ("public.n_jtd", "jtd.waiting", "jtd.ready"):
             self.db.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)".encode())
@@ -367,6 +372,7 @@ class Machine(RuleBasedStateMachine):
         # a claim hides messages by the lease; nobody is judged dead before the server has been up for one
         self.db.execute("UPDATE jtd.workers SET lease_seconds = 1")
         said = worker.tick(*QUEUES)
+        self.db.execute(OPEN)
         self.db.execute("UPDATE jtd.workers SET lease_seconds = %s", [LEASE])
         reclaimed = 0
         if worker.id in self.alive & self.long_connected:
@@ -377,9 +383,9 @@ class Machine(RuleBasedStateMachine):
         rows = self.db.execute("SELECT id FROM public.n_jtd WHERE status_code IN ('queued', 'expired')")
         admitted = {jtd_id for (jtd_id,) in rows}
         for job in self.jobs:
-            job.tick(self.now, is_admitted=depth == ROOMY or job.id in admitted)
             if sweeps and job.is_lost:
                 job.mend(self.now, is_closed=self.is_closed(job))
+            job.tick(self.now, is_admitted=depth == ROOMY or job.id in admitted)
 
     def lose_a_worker(self, data: st.DataObject) -> None:
         busy = [n for n, worker in enumerate(self.workers) if any(a.worker == worker.id for a in self.held())]
