@@ -609,6 +609,7 @@ def test_who_does_not_want_a_message_gets_none(db: psycopg.Connection, worker: W
     ended = row(db, jtd_id)
     assert (ended["status_code"], ended["error_code"]) == ("cancelled", "blocked_suppressed")
     assert ended["retry_count"] == 0
+    assert one(db, "SELECT count(*) FROM jtd.attention") == 0, "nobody need look at it"
     prefer(db, SOURCE, "email", allowed=True)
     again = insert(db)
     assert worker.claim_one().id == again

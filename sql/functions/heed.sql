@@ -8,6 +8,7 @@ AS $$
         WHEN p_status = 'failed' AND p_error = 'carrier_failed' THEN NULL  -- its carrier is listed
         WHEN p_status = 'failed' AND p_completed IS NOT NULL THEN coalesce(p_error, 'failed')
         WHEN p_status = 'bounced' THEN 'bounced'
+        WHEN p_status = 'cancelled' AND p_error = 'blocked_suppressed' THEN NULL  -- as its recipient wished
         WHEN p_status = 'cancelled' AND p_error LIKE 'blocked\_%' THEN p_error
     END
 $$;
