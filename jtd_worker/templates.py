@@ -118,14 +118,16 @@ class CompiledTemplate:
     def render(self, variables: Mapping[str, Json], now: datetime) -> Rendered:
         """Write all parts from completed `variables`; the same ones always give the same parts.
 
-        `now` is what the template sees under that name, unless a variable has it. Does not give way to
-        other tasks; what it may cost is bounded by `metering.WORK`. Raises `RenderError`:
-        `variables_missing` with every name that is missing in any part, `template_unsafe`,
-        `template_failed`, `template_too_costly`, `output_too_large` or `unsafe_url`.
+        `now` is what the template sees under that name, and under `items` a list with the variables of this
+        one message, unless variables have these names. Does not give way to other tasks; what it may cost
+        is bounded by `metering.WORK`. Raises `RenderError`: `variables_missing` with every name that is
+        missing in any part, `template_unsafe`, `template_failed`, `template_too_costly`,
+        `output_too_large` or `unsafe_url`.
         """
-        absent = {name for name in self._required if variables.get(name) is None}
+        always: dict[str, Any] = {"now": now, "items": [dict(variables)]}
+        absent = {name for name in self._required if name not in always and variables.get(name) is None}
         meter = Meter()
-        values: dict[str, Any] = {**GLOBALS, "now": now, **variables, METER: meter}
+        values: dict[str, Any] = {**GLOBALS, **always, **variables, METER: meter}
         if not absent:
             try:
                 rendered = Rendered(

@@ -94,9 +94,12 @@ CREATE TABLE IF NOT EXISTS jtd.holds (
     channel_code text NOT NULL DEFAULT '',
     reason text NOT NULL CHECK (reason IN ('daily_limit', 'monthly_limit', 'tenant_rate', 'admitted')),
     until timestamptz NOT NULL,
+    limits text NOT NULL,
     PRIMARY KEY (tenant_id, is_live, channel_code, reason)
 );
 COMMENT ON TABLE jtd.holds IS 'Tenants that have used up a limit: nothing of theirs is admitted until then.';
+COMMENT ON COLUMN jtd.holds.limits IS 'What the tenant had set then: with other limits it does not count.';
+CREATE INDEX IF NOT EXISTS waiting_paused_idx ON jtd.waiting (due) WHERE reason = 'source_paused';
 COMMENT ON COLUMN jtd.holds.reason IS 'admitted: a minute''s worth of a rate limit is on its way; what is queued goes on.';
 COMMENT ON COLUMN jtd.holds.channel_code IS 'Empty is every channel.';
 

@@ -62,6 +62,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/follow_carriers.sql
 \ir functions/forget_deleted.sql
 \ir functions/forget_v1.sql
+\ir functions/free_unpaused.sql
 \ir functions/gate.sql
 \ir functions/give_back_v1.sql
 \ir functions/hand_off_v1.sql
@@ -71,6 +72,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/heed_inserted.sql
 \ir functions/heed_updated.sql
 \ir functions/here.sql
+\ir functions/hold.sql
 \ir functions/idle_v1.sql
 \ir functions/imported.sql
 \ir functions/is_adopted.sql
@@ -79,6 +81,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/is_quiet.sql
 \ir functions/is_suspect.sql
 \ir functions/items.sql
+\ir functions/keep_batch.sql
 \ir functions/keep_channel.sql
 \ir functions/keep_schema.sql
 \ir functions/keep_source.sql
@@ -88,6 +91,8 @@ SET LOCAL check_function_bodies = off;
 \ir functions/lane.sql
 \ir functions/last_msg_id.sql
 \ir functions/leave_v1.sql
+\ir functions/limits_of.sql
+\ir functions/load_carriers.sql
 \ir functions/lost.sql
 \ir functions/make_partitions.sql
 \ir functions/make_queues.sql
@@ -161,6 +166,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/take_tenant_rate.sql
 \ir functions/take_turns.sql
 \ir functions/templates_v1.sql
+\ir functions/tenant_rate.sql
 \ir functions/tick_v1.sql
 \ir functions/trimmed.sql
 \ir functions/trip_v1.sql

@@ -17,6 +17,15 @@ CREATE OR REPLACE TRIGGER n_jtd_20_keep_channel
     WHEN (NEW.channel_code IS DISTINCT FROM OLD.channel_code)
     EXECUTE FUNCTION jtd.keep_channel();
 
+CREATE OR REPLACE TRIGGER n_jtd_20_keep_batch
+    BEFORE UPDATE OF recipient_contact, recipient_id, payload, template_key, scheduled_at, priority ON public.n_jtd
+    FOR EACH ROW
+    WHEN (OLD.status_code IN ('pending', 'scheduled') AND (OLD.carrier_id IS NOT NULL OR OLD.transition_note = 'batch')
+        AND (NEW.recipient_contact, NEW.recipient_id, NEW.payload, NEW.template_key, NEW.scheduled_at, NEW.priority)
+            IS DISTINCT FROM (OLD.recipient_contact, OLD.recipient_id, OLD.payload, OLD.template_key, OLD.scheduled_at,
+                OLD.priority))
+    EXECUTE FUNCTION jtd.keep_batch();
+
 CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted
     AFTER INSERT ON public.n_jtd
     REFERENCING NEW TABLE AS new_rows

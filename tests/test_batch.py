@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.daemon import eventually, running
-from tests.jobs import OTHER_TENANT, TENANT, history, insert_jtd, listed, one, places, row
+from tests.jobs import OTHER_TENANT, TENANT, USER, history, insert_jtd, listed, one, places, row
 from tests.worker_calls import Worker, result
 
 SOURCE = "payment_received"
@@ -257,12 +257,186 @@ def test_a_member_that_is_retried_by_hand_goes_by_itself(db: psycopg.Connection,
     assert statuses(db, jobs) == ["failed", "sent"]
 
 
-def test_hostile_payloads_are_items_too(db: psycopg.Connection, worker: Worker) -> None:
-    jobs = [insert(db, 1), insert(db, 2, payload=Jsonb([1])), insert(db, 3, template_variables=Jsonb("x"))]
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"payload": Jsonb([1])},
+        {"template_variables": Jsonb("x")},
+        {"payload": {"amount": 2, "attachments": []}},
+        {"payload": {"amount": "2" * 60_000}},
+    ],
+)
+def test_what_cannot_be_an_item_goes_alone(
+    db: psycopg.Connection, worker: Worker, odd: dict[str, Any]
+) -> None:
+    first, alone, second = insert(db, 1), insert(db, 2, **odd), insert(db, 3)
+    due(db, first)
+    worker.tick()
+    claimed = {job.id: job.template_variables for job in worker.claim()}
+    assert claimed.keys() == {first, alone}
+    assert claimed[first] == {"items": [{"amount": 1}, {"amount": 3}]}
+    assert row(db, second)["carrier_id"] == first
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        ("{% for item in items %}{{ item.amount }}{% endfor %}", True),
+        ("{%- for i in items -%}{{ i.amount }}{%- endfor -%}", True),
+        ("{{ items | length }} payments", True),
+        ("You bought 3 items for {{ amount }}", False),
+        ("{# items #}{{ amount }}", False),
+        ("{{ order.items }}", False),
+    ],
+)
+def test_only_a_template_that_reads_items_gets_them_together(
+    db: psycopg.Connection, worker: Worker, content: str, is_one: bool
+) -> None:
+    db.execute("UPDATE n_jtd_templates SET content = %s WHERE template_key = 'digest'", [content])
+    batch(db, worker)
+    assert len(worker.claim()) == (1 if is_one else 3)
+
+
+def test_a_template_that_changes_after_the_close_counts_for_later_messages(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    before = row(db, jobs[0])["template_version"]
+    db.execute("UPDATE n_jtd_templates SET content = '{{ amount }}' WHERE template_key = 'digest'")
+    assert worker.claim_one().template_version == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "recipient_contact = 'jane@example.com'",
+        """payload = '{"amount": 9}'""",
+        "scheduled_at = now() + interval '3 days'",
+        "priority = 10",
+        "template_key = 'other'",
+    ],
+)
+@pytest.mark.parametrize("moment", ["in the window", "carried", "carrier"])
+def test_a_job_that_is_edited_while_it_waits_goes_by_itself(
+    db: psycopg.Connection, worker: Worker, change: str, moment: str
+) -> None:
+    jobs = [insert(db, amount) for amount in (1, 2, 3)]
+    edited = jobs[0] if moment == "carrier" else jobs[1]
+    if moment != "in the window":
+        due(db, jobs[0])
+        worker.tick()
+        assert row(db, jobs[1])["carrier_id"] == jobs[0]
+    db.execute(f"UPDATE n_jtd SET {change} WHERE id = %s".encode(), [edited])
     due(db, jobs[0])
     worker.tick()
-    items = worker.claim_one().template_variables["items"]
-    assert items == [{"amount": 1}, {}, {"amount": 3}]
+    others = [job for job in worker.claim() + worker.claim("jtd_email_urgent") if job.id != edited]
+    for job in others:
+        assert edited not in (row(db, job.id)["carries"] or [])
+    assert row(db, edited)["carrier_id"] == edited
+    assert places(db)
+
+
+def test_who_may_not_get_it_any_more_is_left_out(db: psycopg.Connection, worker: Worker) -> None:
+    jobs = [insert(db, 1), insert(db, 2, expires_at="2999-01-01"), insert(db, 3, recipient_id=USER)]
+    due(db, jobs[0])
+    worker.tick()
+    assert [row(db, jtd_id)["carrier_id"] for jtd_id in jobs] == [jobs[0]] * 3
+    db.execute("UPDATE n_jtd SET expires_at = now() WHERE id = %s", [jobs[1]])
+    db.execute("SELECT jtd.set_preference(%s, %s, NULL, NULL, false)", [TENANT, str(USER)])
+    carrier = worker.claim_one()
+    assert carrier.template_variables["items"] == [{"amount": 1}]
+    worker.settle(result(carrier, "sent", provider="smtp"))
+    due(db, *jobs[1:])
+    worker.tick()
+    assert worker.claim() == []
+    assert statuses(db, jobs) == ["sent", "expired", "cancelled"]
+
+
+def test_what_expires_in_its_window_waits_for_nobody(db: psycopg.Connection) -> None:
+    soon = one(db, "SELECT now() + interval '30 s'")
+    assert row(db, insert(db, 1, expires_at=soon))["status_code"] == "queued"
+
+
+def test_what_a_worker_has_taken_in_a_carrier_is_not_cancelled(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    job = worker.claim_one()
+    assert one(db, "SELECT jtd.cancel(%s)", jobs[1]) == "too_late"
+    worker.settle(result(job, "retry", code="busy", reason="busy"))
+    assert one(db, "SELECT jtd.cancel(%s)", jobs[1]) == "too_late"
+
+
+def test_a_member_of_unknown_outcome_is_not_sent_again_without_a_word(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    job = worker.claim_one()
+    assert one(db, "SELECT jtd.retry(%s)", jobs[1]) == "not_failed"
+    worker.settle(result(job, "unknown", rule="hold", code="lost", reason="lost"))
+    assert statuses(db, jobs) == ["failed"] * 3
+    assert one(db, "SELECT jtd.retry(%s)", jobs[1]) == "unknown"
+    assert one(db, "SELECT jtd.retry(%s, true)", jobs[1]) == "pending"
+    assert "possible_duplicate" in [step.action for step in history(db, jobs[1])]
+    assert one(db, "SELECT jtd.resolve(%s, 'sent')", jobs[0]) == "sent"
+    assert statuses(db, jobs) == ["sent", "pending", "sent"]
+
+
+def test_members_of_a_carrier_that_may_have_been_sent_and_expires_are_held(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    worker.settle(result(worker.claim_one(), "unknown", rule="resend", code="lost", reason="lost"))
+    assert statuses(db, jobs) == ["pending"] * 3
+    db.execute("UPDATE n_jtd SET expires_at = now(), next_retry_at = now() WHERE id = %s", [jobs[0]])
+    worker.tick()
+    assert statuses(db, jobs) == ["expired", "failed", "failed"]
+    assert row(db, jobs[1])["error_code"] == "outcome_unknown"
+
+
+def test_members_of_a_carrier_deleted_after_its_hand_off_are_held(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    job = worker.claim_one()
+    assert worker.hand_off(job) == {job.id}
+    db.execute("DELETE FROM n_jtd WHERE id = %s", [jobs[0]])
+    assert [(row(db, j)["status_code"], row(db, j)["error_code"]) for j in jobs[1:]] == [
+        ("failed", "outcome_unknown")
+    ] * 2
+
+
+def test_members_of_a_carrier_that_failed_and_is_cancelled_go_by_themselves(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = batch(db, worker)
+    worker.settle(result(worker.claim_one(), "failed", code="smtp_550", reason="no"))
+    assert one(db, "SELECT jtd.cancel(%s)", jobs[0]) == "cancelled"
+    worker.tick()
+    assert {job.id for job in worker.claim()} == set(jobs[1:])
+
+
+def test_more_than_one_close_takes_wait_for_the_next(db: psycopg.Connection, worker: Worker) -> None:
+    jobs = [insert(db, 1)]
+    db.execute(
+        "INSERT INTO n_jtd (tenant_id, event_type_code, source_type_code, channel_code, recipient_contact,"
+        " payload, template_key) SELECT tenant_id, event_type_code, source_type_code, channel_code,"
+        " recipient_contact, payload, template_key FROM n_jtd, generate_series(1, 1499)"
+    )
+    db.execute("UPDATE jtd.waiting SET due = now()")
+    worker.tick()
+    worker.tick()
+    assert len(jobs) + 1499 == sum(len(job.template_variables["items"]) for job in worker.claim(limit=500))
+
+
+def test_a_member_that_takes_no_change_keeps_no_result_back(db: psycopg.Connection, worker: Worker) -> None:
+    jobs = batch(db, worker)
+    job = worker.claim_one()
+    db.execute(
+        f"ALTER TABLE n_jtd ADD CHECK (id <> '{jobs[1]}' OR status_code = 'pending') NOT VALID".encode()
+    )
+    assert worker.settle(result(job, "sent", provider="smtp")) == ["applied"]
+    assert statuses(db, jobs)[0] == "sent"
 
 
 def test_a_member_says_with_whom_it_goes(db: psycopg.Connection, worker: Worker) -> None:

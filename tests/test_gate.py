@@ -158,11 +158,14 @@ def model(
     held = [
         (seconds, reason)
         for (whose, is_live, channel, reason), seconds in switches.holds.items()
-        if (whose, is_live) == (job.tenant, job.is_live) and channel in {"", job.channel} and seconds > 0
+        if (whose, is_live) == (job.tenant, job.is_live)
+        and channel in {"", job.channel}
+        and seconds > 0
+        and (job.attempt == 0 or reason == "tenant_rate")
     ]
-    if held and not is_identity and job.attempt == 0:
+    if held and not is_identity and tenant is not None:
         seconds, reason = min(held, key=lambda h: (-h[0], h[1]))
-        if tenant is not None and tenant.action == "block" and reason != "tenant_rate":
+        if tenant.action == "block" and reason != "tenant_rate":
             return "block", f"blocked_{reason}", None
         return "defer", reason, at + timedelta(seconds=seconds)
     if job.is_live:
@@ -265,9 +268,10 @@ def write(db: psycopg.Connection, job: Job, switches: Switches, at: datetime) ->
         )
     for (tenant, is_live, channel, reason), seconds in switches.holds.items():
         db.execute(
-            "INSERT INTO jtd.holds (tenant_id, is_live, channel_code, reason, until)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            [tenant, is_live, channel, reason, at + timedelta(seconds=seconds)],
+            "INSERT INTO jtd.holds (tenant_id, is_live, channel_code, reason, until, limits)"
+            " SELECT %s, %s, %s, %s, %s, coalesce((SELECT jtd.limits_of(t) FROM n_jtd_tenant_config AS t"
+            " WHERE t.tenant_id = %s AND t.is_live = %s), '')",
+            [tenant, is_live, channel, reason, at + timedelta(seconds=seconds), tenant, is_live],
         )
     return insert_jtd(
         db,

@@ -548,6 +548,145 @@ def test_a_tenants_rate_is_exact_while_many_claim(dsn: str, db: psycopg.Connecti
         assert sum(pool.map(claim_all, range(8))) == 40
 
 
+# What is held, and by whom
+
+
+def three(db: psycopg.Connection, worker: Worker, **limits: Any) -> None:
+    """Use up limits by the first of three jobs."""
+    set_tenant(db, **limits)
+    insert_many(db, 3, source_type_code=SOURCE, template_key=None)
+    assert len(worker.claim()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM n_jtd_tenant_config",
+        "UPDATE n_jtd_tenant_config SET is_active = false",
+        "UPDATE n_jtd_tenant_config SET monthly_limit = NULL, daily_limit = NULL",
+        "UPDATE n_jtd_tenant_config SET timezone = 'Asia/Kolkata', monthly_limit = 9",
+    ],
+)
+def test_a_hold_ends_with_the_limits_that_it_was_for(
+    db: psycopg.Connection, worker: Worker, change: str
+) -> None:
+    three(db, worker, monthly_limit=1)
+    assert worker.claim() == []
+    db.execute(change.encode())
+    worker.tick()
+    assert len(worker.claim()) == 2
+
+
+@pytest.mark.parametrize("action", ["defer", "block"])
+def test_a_limit_that_is_raised_while_a_claim_counts_holds_nothing(
+    dsn: str, db: psycopg.Connection, worker: Worker, action: str
+) -> None:
+    set_tenant(db, monthly_limit=1, limit_action=action)
+    insert(db)
+    with psycopg.connect(dsn) as other:
+        late = Worker(other)
+        other.commit()
+        assert len(late.claim()) == 1
+        change(db, "monthly_limit = 100")
+        other.commit()
+    insert_many(db, 2, source_type_code=SOURCE, template_key=None)
+    worker.tick()
+    assert len(worker.claim()) == 2
+
+
+def test_a_change_of_settings_that_is_not_committed_delays_no_tick_and_no_claim(
+    dsn: str, db: psycopg.Connection, worker: Worker
+) -> None:
+    three(db, worker, rate_limits={"email": 1}, daily_limit=5)
+    other = insert_jtd(db, tenant_id=OTHER_TENANT)
+    with psycopg.connect(dsn) as user:
+        user.execute("UPDATE n_jtd_tenant_config SET daily_limit = 7")
+        db.execute("UPDATE jtd.holds SET until = now()")
+        db.execute("UPDATE jtd.tenant_rates SET seconds = ARRAY[seconds[1] - 100]")
+        worker.tick()
+        insert(db)
+        assert other in {job.id for job in worker.claim()}
+        worker.tick()
+
+
+def test_a_pause_of_a_provider_that_is_not_committed_delays_no_tick(
+    dsn: str, db: psycopg.Connection, worker: Worker
+) -> None:
+    db.execute("SELECT jtd.trip_v1('email', 'smtp', 'smtp_421', 1)")
+    db.execute("UPDATE jtd.breakers SET retry_at = now() - interval '1 h'")
+    with psycopg.connect(dsn) as user:
+        user.execute("SELECT jtd.pause_provider('email', 'smtp')")
+        worker.tick()
+
+
+def test_a_job_that_is_put_off_while_its_source_is_resumed_goes_on(
+    dsn: str, db: psycopg.Connection, worker: Worker
+) -> None:
+    jtd_id = insert(db)
+    db.execute("SELECT jtd.pause_source(%s)", [SOURCE])
+    with psycopg.connect(dsn) as other:
+        late = Worker(other)
+        other.commit()
+        assert late.claim() == []
+        db.execute("SELECT jtd.resume_source(%s)", [SOURCE])
+        other.commit()
+    worker.tick()
+    assert worker.claim_one().id == jtd_id
+
+
+def test_what_was_given_back_counts_for_the_rate_again(db: psycopg.Connection, worker: Worker) -> None:
+    set_tenant(db, rate_limits={"email": 2})
+    insert_many(db, 6, source_type_code=SOURCE, template_key=None)
+    for _ in range(2):
+        worker.settle(*(result(job, "release") for job in worker.claim()))
+        db.execute("UPDATE jtd.holds SET until = now(); DELETE FROM jtd.tenant_rates")
+        worker.tick()
+    db.execute("UPDATE pgmq.q_jtd_email SET vt = clock_timestamp()")
+    assert len(worker.claim()) == 2
+    assert one(db, "SELECT max(retry_count) FROM n_jtd") == 0
+
+
+def test_limits_that_were_written_past_the_checks_harm_nobody_else(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    set_tenant(db)
+    db.execute("SET session_replication_role = replica")
+    change(db, """rate_limits = '{"email": "lots"}'""")
+    db.execute("RESET session_replication_role")
+    db.execute(
+        "INSERT INTO jtd.windows (channel_code, lane, tenant_id) VALUES ('email', 'normal', %s)", [TENANT]
+    )
+    jobs = {insert(db), insert_jtd(db, tenant_id=OTHER_TENANT)}
+    worker.tick()
+    assert {job.id for job in worker.claim()} == jobs
+
+
+def test_many_tenants_who_may_not_go_are_looked_at_some_at_a_time_and_delay_nobody(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    db.execute(
+        "INSERT INTO jtd.pauses (scope, code)"
+        " SELECT 'tenant', lpad(to_hex(n), 32, '0')::uuid FROM generate_series(1, 2500) AS n"
+    )
+    db.execute(
+        "INSERT INTO jtd.windows (channel_code, lane, tenant_id)"
+        " SELECT 'email', 'normal', code::uuid FROM jtd.pauses"
+    )
+    db.execute(
+        "INSERT INTO n_jtd (tenant_id, event_type_code, source_type_code, channel_code, recipient_contact)"
+        " SELECT code::uuid, 'notification', %s, 'email', 'a@example.com' FROM jtd.pauses",
+        [SOURCE],
+    )
+    last = UUID(int=2**127)
+    db.execute(
+        "INSERT INTO jtd.windows (channel_code, lane, tenant_id) VALUES ('email', 'normal', %s)", [last]
+    )
+    jtd_id = insert(db, tenant_id=last)
+    for _ in range(3):
+        worker.tick()
+    assert worker.claim_one().id == jtd_id
+
+
 # Test mode
 
 

@@ -10,6 +10,7 @@ AS $$
 DECLARE
     nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     queue jtd.queues;
+    looked CONSTANT integer := greatest(1000, p_room + 1);  -- as in jtd.ready_tenants
     tenants uuid[];
     share integer;
     held uuid[];
@@ -24,16 +25,11 @@ BEGIN
     share := greatest(1, p_room / greatest(1, cardinality(tenants)));
     SELECT coalesce(array_agg(t.jtd_id), '{}'), array_agg(t.tenant_id) INTO held, holders
     FROM jtd.take_turns(queue.channel_code, queue.lane, tenants[1:p_room], share) AS t;
-    INSERT INTO jtd.holds (tenant_id, is_live, channel_code, reason, until)  -- else the next round would admit as many
-    SELECT h.tenant_id, true, queue.channel_code, 'admitted', now() + interval '62 s'
-    FROM unnest(holders) AS h (tenant_id)
+    PERFORM jtd.hold(h.tenant_id, true, queue.channel_code, 'admitted', now() + interval '62 s')
+    FROM unnest(holders) AS h (tenant_id)  -- else the next round would admit as many
     JOIN public.n_jtd_tenant_config AS c ON c.tenant_id = h.tenant_id AND c.is_live AND c.is_active
     GROUP BY h.tenant_id, c.id
-    HAVING count(*) >= (c.rate_limits ->> queue.channel_code)::integer
-        AND NOT EXISTS (  -- see jtd.take_allowance
-            SELECT FROM jtd.holds AS o WHERE o.tenant_id = h.tenant_id AND o.is_live
-                AND o.channel_code = queue.channel_code AND o.reason = 'admitted' AND o.until > now())
-    ON CONFLICT (tenant_id, is_live, channel_code, reason) DO UPDATE SET until = excluded.until;
+    HAVING count(*) >= jtd.tenant_rate(c.rate_limits, queue.channel_code);
     passed := jtd.pass_gate(ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (held) AND j.status_code = 'pending'));
     PERFORM jtd.step(passed, 'queued');
@@ -67,7 +63,10 @@ BEGIN
         LIMIT 1) IS NULL;
     GET DIAGNOSTICS opened = ROW_COUNT;
     UPDATE jtd.queues AS q
-    SET next_tenant = coalesce(tenants[p_room + 1], nobody), depth = q.depth + cardinality(passed)
+    SET next_tenant = coalesce(tenants[p_room + 1], (  -- if those looked at were not all: where the next look begins
+            SELECT w.tenant_id FROM jtd.windows AS w
+            WHERE w.channel_code = queue.channel_code AND w.lane = queue.lane AND w.tenant_id >= queue.next_tenant
+            ORDER BY w.tenant_id OFFSET looked LIMIT 1), nobody), depth = q.depth + cardinality(passed)
     WHERE q.queue_name = p_queue;
     RETURN CASE WHEN held <> '{}' OR opened > 0 THEN cardinality(held) END;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN

@@ -17,9 +17,13 @@ BEGIN
         SELECT n.id FROM new_rows AS n JOIN old_rows AS o ON o.id = n.id
         WHERE n.carrier_id = n.id AND (n.status_code, n.completed_at) IS DISTINCT FROM (o.status_code, o.completed_at));
     IF carriers <> '{}' THEN
-        PERFORM jtd.follow_carriers(ARRAY(
-            SELECT m.id FROM public.n_jtd AS m WHERE m.carrier_id = ANY (carriers) AND m.id <> m.carrier_id
-            ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED));
+        BEGIN
+            PERFORM jtd.follow_carriers(ARRAY(
+                SELECT m.id FROM public.n_jtd AS m WHERE m.carrier_id = ANY (carriers) AND m.id <> m.carrier_id
+                ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED));
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            NULL;  -- one that takes no change must not keep its carrier from being settled; it is named within the hour
+        END;
     END IF;
     RETURN NULL;
 END

@@ -165,6 +165,10 @@ BEGIN
         PERFORM pgmq.set_vt(p_queue, m.msg_id, 3600) FROM unnest(ids, msg_ids) AS m (id, msg_id)
         WHERE m.id = ANY (refused);
     END IF;
+    IF EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = ANY (taken) AND j.carrier_id = j.id AND j.carries IS NULL) THEN
+        PERFORM jtd.load_carriers(ARRAY(
+            SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (taken) AND j.carrier_id = j.id AND j.carries IS NULL));
+    END IF;
     RETURN QUERY
     SELECT j.id, j.attempt, j.tenant_id, j.event_type_code::text, j.channel_code::text, j.source_type_code::text,
         jtd.recipient(queue.recipient_key, j.recipient_contact, j.recipient_id, j.payload), j.recipient_name::text,

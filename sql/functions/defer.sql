@@ -1,6 +1,6 @@
 -- Puts jobs off for a cause that the gate has found; none uses an attempt.
 -- Called by: jtd.pass_gate.  Locks: nothing; the caller holds the rows, which are pending or queued.
--- p_untils: when each goes on, beside its id. A limit of a tenant's live messages gives them no time of their own: they
+-- p_untils: when each goes on, beside its id. A limit of a tenant's new live messages gives them no time of their own: they
 -- wait in jtd.ready for their turn, and go on as soon as the limit is raised.
 CREATE OR REPLACE FUNCTION jtd.defer(p_ids uuid[], p_untils timestamptz[], p_reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     UPDATE public.n_jtd AS j SET next_retry_at = d.until
     FROM unnest(p_ids, p_untils) AS d (id, until)
-    WHERE j.id = d.id AND d.until IS NOT NULL AND (p_reason = 'quiet_hours' OR NOT j.is_live)
+    WHERE j.id = d.id AND d.until IS NOT NULL AND (p_reason = 'quiet_hours' OR NOT j.is_live OR j.attempt > 0)
         AND j.status_code = 'queued';
     PERFORM jtd.step(queued, 'pending', p_reason);
 
@@ -23,7 +23,7 @@ BEGIN
     WHERE j.id = ANY (pending) AND j.transition_note IS DISTINCT FROM p_reason;
     UPDATE public.n_jtd AS j
     SET transition_note = p_reason,
-        next_retry_at = CASE WHEN p_reason = 'quiet_hours' OR NOT j.is_live
+        next_retry_at = CASE WHEN p_reason = 'quiet_hours' OR NOT j.is_live OR j.attempt > 0
             THEN coalesce(d.until, j.next_retry_at) ELSE j.next_retry_at END,
         updated_at = now()
     FROM unnest(p_ids, p_untils) AS d (id, until)

@@ -100,9 +100,11 @@ BEGIN
         NEW.transition_note := 'delay';
     END IF;
     NEW.carrier_id := NULL;
+    NEW.carries := NULL;
     IF own.batch_window_seconds IS NOT NULL AND event.is_message AND event.supports_batch
         AND NOT source.bypasses_gates AND jtd.lane(NEW.priority, source.is_urgent) = 'normal'
-        AND coalesce(NEW.scheduled_at <= now(), true)
+        AND coalesce(NEW.scheduled_at <= now(), true) AND coalesce(NEW.expires_at
+            > greatest(NEW.next_retry_at, now()) + make_interval(secs => own.batch_window_seconds), true)
     THEN
         NEW.next_retry_at := greatest(NEW.next_retry_at, now()) + make_interval(secs => own.batch_window_seconds);
         NEW.transition_note := 'batch';

@@ -1,6 +1,7 @@
--- Lets jobs that go with another job's message come to what that one came to.
+-- Lets jobs that go with another job's message come to what that one came to, if they were in it.
 -- Called by: jtd.carry_updated, jtd.release_due.  Locks: nothing; the caller holds the rows.
--- If their carrier was cancelled or expired, or is gone, nothing of them was sent: each goes by itself.
+-- One that was not, or whose carrier was cancelled, expired or is gone before it was sent, goes by itself. If it may
+-- have been sent with such a carrier, it is held: outcome_unknown, for a person.
 CREATE OR REPLACE FUNCTION jtd.follow_carriers(p_ids uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -10,31 +11,47 @@ DECLARE
     alike record;
 BEGIN
     FOR alike IN
-        SELECT c.status_code, coalesce(c.status_code IN ('cancelled', 'expired'), true) AS is_gone, array_agg(m.id) AS ids
-        FROM public.n_jtd AS m
-        LEFT JOIN public.n_jtd AS c ON c.id = m.carrier_id
-        WHERE m.id = ANY (p_ids) AND m.carrier_id <> m.id AND m.status_code IN ('pending', 'failed', 'sent', 'delivered')
-            AND (c.id IS NULL OR c.status_code IN ('sent', 'delivered', 'read', 'bounced', 'cancelled', 'expired')
-                OR (c.status_code = 'failed' AND c.completed_at IS NOT NULL))
-            AND c.status_code IS DISTINCT FROM m.status_code
-        GROUP BY 1, 2
-        ORDER BY 1
+        SELECT f.fate, array_agg(f.id) AS ids
+        FROM (
+            SELECT m.id, CASE
+                WHEN c.id IS NULL THEN 'alone'
+                WHEN c.status_code IN ('cancelled', 'expired') THEN CASE
+                    WHEN m.id = ANY (c.carries) AND c.execution_result ->> 'outcome' = 'unknown' THEN 'unknown'
+                    ELSE 'alone' END
+                WHEN c.status_code IN ('sent', 'delivered', 'read', 'bounced')
+                    OR (c.status_code = 'failed' AND c.completed_at IS NOT NULL) THEN CASE
+                    WHEN m.id = ANY (c.carries) THEN nullif(c.status_code, m.status_code)
+                    WHEN m.status_code = 'pending' THEN 'alone' END
+            END AS fate
+            FROM public.n_jtd AS m
+            LEFT JOIN public.n_jtd AS c ON c.id = m.carrier_id
+            WHERE m.id = ANY (p_ids) AND m.carrier_id <> m.id AND (m.status_code IN ('pending', 'sent', 'delivered')
+                OR (m.status_code = 'failed' AND m.error_code = 'carrier_failed'))) AS f
+        WHERE f.fate IS NOT NULL
+        GROUP BY f.fate
+        ORDER BY f.fate
     LOOP
-        IF alike.is_gone THEN
-            UPDATE public.n_jtd AS m SET carrier_id = m.id, next_retry_at = now()
+        IF alike.fate = 'alone' THEN
+            PERFORM jtd.step(ARRAY(
+                SELECT m.id FROM public.n_jtd AS m WHERE m.id = ANY (alike.ids) AND m.status_code = 'failed'),
+                'pending', 'retry');
+            UPDATE public.n_jtd AS m SET carrier_id = m.id, next_retry_at = now(), error_code = NULL, error_message = NULL
             WHERE m.id = ANY (alike.ids) AND m.status_code = 'pending';
-        ELSE
-            UPDATE public.n_jtd AS m
-            SET provider_code = c.provider_code, executed_at = c.executed_at,
-                error_code = CASE alike.status_code WHEN 'failed' THEN 'carrier_failed' END,
-                error_message = CASE alike.status_code WHEN 'failed'
-                    THEN 'the message that carried it failed: job ' || c.id END
-            FROM public.n_jtd AS c
-            WHERE m.id = ANY (alike.ids) AND c.id = m.carrier_id;
-            PERFORM jtd.step(alike.ids, alike.status_code, 'batched');
-            UPDATE public.n_jtd AS m SET completed_at = now()
-            WHERE m.id = ANY (alike.ids) AND alike.status_code = 'failed';
+            CONTINUE;
         END IF;
+        UPDATE public.n_jtd AS m
+        SET provider_code = c.provider_code, executed_at = c.executed_at,
+            error_code = CASE alike.fate WHEN 'failed' THEN 'carrier_failed' WHEN 'unknown' THEN 'outcome_unknown' END,
+            error_message = CASE WHEN alike.fate IN ('failed', 'unknown')
+                THEN 'the message that carried it came to nothing certain: job ' || c.id END
+        FROM public.n_jtd AS c
+        WHERE m.id = ANY (alike.ids) AND c.id = m.carrier_id;
+        PERFORM jtd.step(ARRAY(
+            SELECT m.id FROM public.n_jtd AS m WHERE m.id = ANY (alike.ids)
+                AND (alike.fate <> 'unknown' OR m.status_code <> 'failed')),
+            CASE alike.fate WHEN 'unknown' THEN 'failed' ELSE alike.fate END, 'batched');
+        UPDATE public.n_jtd AS m SET completed_at = now()
+        WHERE m.id = ANY (alike.ids) AND alike.fate IN ('failed', 'unknown');
     END LOOP;
 END
 $$;

@@ -47,7 +47,8 @@ AS $$
     LEFT JOIN LATERAL (  -- a job that a worker has taken before was counted then
         SELECT h.reason, h.until FROM jtd.holds AS h
         WHERE h.tenant_id = j.tenant_id AND h.is_live = j.is_live AND h.channel_code IN ('', j.channel_code)
-            AND h.reason <> 'admitted' AND h.until > p_at AND j.attempt = 0 AND NOT coalesce(s.bypasses_gates, false)
+            AND h.reason <> 'admitted' AND h.until > p_at AND h.limits = jtd.limits_of(t)
+            AND (j.attempt = 0 OR h.reason = 'tenant_rate') AND NOT coalesce(s.bypasses_gates, false)
         ORDER BY h.until DESC, h.reason LIMIT 1) AS used_up ON true
     CROSS JOIN LATERAL (SELECT CASE
         WHEN j.expires_at <= p_at THEN 'expired'

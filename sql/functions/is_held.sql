@@ -6,8 +6,9 @@ LANGUAGE sql STABLE
 AS $$
     SELECT EXISTS (
         SELECT FROM jtd.holds AS h
-        LEFT JOIN public.n_jtd_tenant_config AS t ON t.tenant_id = h.tenant_id AND t.is_live AND t.is_active
+        JOIN public.n_jtd_tenant_config AS t ON t.tenant_id = h.tenant_id AND t.is_live AND t.is_active
         WHERE h.tenant_id = p_tenant AND h.is_live AND h.channel_code IN ('', p_channel) AND h.until > now()
-            AND (h.reason IN ('tenant_rate', 'admitted') OR t.limit_action IS DISTINCT FROM 'block'))
+            AND (h.reason IN ('tenant_rate', 'admitted') OR t.limit_action <> 'block')
+            AND h.limits = jtd.limits_of(t))
 $$;
 REVOKE ALL ON FUNCTION jtd.is_held(uuid, text) FROM PUBLIC;

@@ -8,6 +8,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     job public.n_jtd;
+    carrier public.n_jtd;
+    was_unknown boolean := false;
 BEGIN
     SELECT * INTO job FROM public.n_jtd AS j WHERE j.id = p_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -20,6 +22,17 @@ BEGIN
     ELSIF job.error_code IN ('outcome_unknown', 'written_off') AND NOT p_resend THEN
         RETURN CASE job.error_code WHEN 'written_off' THEN 'written_off' ELSE 'unknown' END;
     END IF;
+    IF job.carrier_id <> job.id THEN
+        SELECT * INTO carrier FROM public.n_jtd AS c WHERE c.id = job.carrier_id FOR NO KEY UPDATE;
+        IF job.id = ANY (carrier.carries) THEN
+            IF carrier.status_code IN ('pending', 'queued', 'executing') THEN
+                RETURN 'not_failed';  -- it goes with its carrier, which has another attempt
+            ELSIF carrier.execution_result ->> 'outcome' = 'unknown' AND NOT p_resend THEN
+                RETURN 'unknown';
+            END IF;
+            was_unknown := carrier.execution_result ->> 'outcome' IS NOT DISTINCT FROM 'unknown';
+        END IF;
+    END IF;
     UPDATE public.n_jtd AS j
     SET next_retry_at = NULL,
         last_retry_at = now(),
@@ -29,7 +42,7 @@ BEGIN
         template_version = CASE WHEN j.executed_at IS NOT NULL THEN j.template_version END
     WHERE j.id = p_id;
     PERFORM jtd.step(ARRAY[p_id], 'pending', 'retry');
-    IF job.error_code IN ('outcome_unknown', 'written_off') OR (p_resend AND job.execution_result ? 'bound_to') THEN
+    IF job.error_code IN ('outcome_unknown', 'written_off') OR was_unknown OR (p_resend AND job.execution_result ? 'bound_to') THEN
         PERFORM jtd.remark(p_id, 'possible_duplicate', 'sent again by hand',
             jsonb_build_object('attempt', job.attempt));
     END IF;

@@ -1,5 +1,5 @@
--- Checks a tenant's settings, brings his test recipients into one form, and lifts holds that new limits may lift.
--- Called by: BEFORE INSERT OR UPDATE row trigger on public.n_jtd_tenant_config.  Locks: his rows of jtd.holds.
+-- Checks a tenant's settings, and brings his test recipients into one form.
+-- Called by: BEFORE INSERT OR UPDATE row trigger on public.n_jtd_tenant_config.  Locks: nothing.
 CREATE OR REPLACE FUNCTION jtd.settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -17,6 +17,9 @@ BEGIN
         RAISE EXCEPTION 'quiet hours need a start and an end'
             USING ERRCODE = 'JT041', HINT = 'Set quiet_hours_start and quiet_hours_end, or neither.';
     END IF;
+    IF NEW.daily_limit < 0 OR NEW.monthly_limit < 0 THEN
+        RAISE EXCEPTION 'a limit is less than 0' USING ERRCODE = 'JT043', HINT = 'Give 0 or more; NULL is no limit.';
+    END IF;
     SELECT r.recipient INTO wrong FROM unnest(NEW.test_recipients) AS r (recipient)
     WHERE jtd.canonical(r.recipient) IS NULL OR jtd.canonical(r.recipient) = '@';
     IF FOUND THEN
@@ -30,11 +33,6 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'the rate limit of % is not a whole number from 1', quote_literal(wrong)
             USING ERRCODE = 'JT043', HINT = 'Give {"channel": messages a minute}; leave a channel out for no limit.';
-    END IF;
-    IF TG_OP = 'UPDATE' AND (OLD.daily_limit, OLD.monthly_limit, OLD.timezone, OLD.is_active, OLD.rate_limits)
-        IS DISTINCT FROM (NEW.daily_limit, NEW.monthly_limit, NEW.timezone, NEW.is_active, NEW.rate_limits)
-    THEN
-        DELETE FROM jtd.holds AS h WHERE h.tenant_id = NEW.tenant_id AND h.is_live = NEW.is_live;
     END IF;
     RETURN NEW;
 END

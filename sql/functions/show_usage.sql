@@ -1,5 +1,5 @@
 -- Writes into the settings of tenants what they have used of their limits, and drops holds that are over.
--- Called by: jtd.tick_v1, by one worker at a time.  Locks: rows of jtd.usage and of the settings, SKIP LOCKED.
+-- Called by: jtd.tick_v1, by one worker at a time, as its last act: claims wait for what it locks.  Locks: rows of jtd.usage and of the settings, SKIP LOCKED.
 CREATE OR REPLACE FUNCTION jtd.show_usage(p_limit integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -31,7 +31,8 @@ BEGIN
         AND (EXISTS (SELECT FROM settings AS s WHERE s.tenant_id = c.tenant_id AND s.is_live = c.is_live)
             OR NOT EXISTS (SELECT FROM public.n_jtd_tenant_config AS t
                 WHERE t.tenant_id = c.tenant_id AND t.is_live = c.is_live));
-    DELETE FROM jtd.holds AS h WHERE h.until <= now();
+    DELETE FROM jtd.holds AS h WHERE h.ctid = ANY (ARRAY(
+        SELECT x.ctid FROM jtd.holds AS x WHERE x.until <= now() LIMIT p_limit FOR UPDATE SKIP LOCKED));
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.show_usage(integer) FROM PUBLIC;

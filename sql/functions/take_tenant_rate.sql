@@ -24,13 +24,9 @@ BEGIN
     FROM jtd.rate_taken(seen.seconds || this_second, seen.counts || took, this_second) AS t;
     UPDATE jtd.tenant_rates AS r SET seconds = coalesce(seen.seconds, '{}'), counts = coalesce(seen.counts, '{}')
     WHERE r.tenant_id = p_tenant AND r.is_live = p_is_live AND r.channel_code = p_channel;
-    INSERT INTO jtd.holds (tenant_id, is_live, channel_code, reason, until)
-    SELECT p_tenant, p_is_live, p_channel, 'tenant_rate', to_timestamp(m.free_at)
+    PERFORM jtd.hold(p_tenant, p_is_live, p_channel, 'tenant_rate', to_timestamp(m.free_at))
     FROM jtd.rate_room(seen.seconds, seen.counts, p_per_minute, 'urgent', this_second) AS m
-    WHERE m.free_at IS NOT NULL AND NOT EXISTS (  -- see jtd.take_allowance
-        SELECT FROM jtd.holds AS o WHERE o.tenant_id = p_tenant AND o.is_live = p_is_live
-            AND o.channel_code = p_channel AND o.reason = 'tenant_rate' AND o.until > now())
-    ON CONFLICT (tenant_id, is_live, channel_code, reason) DO UPDATE SET until = excluded.until;
+    WHERE m.free_at IS NOT NULL;
     RETURN took;
 END
 $$;

@@ -12,7 +12,7 @@ AS $$
     SELECT turn.id, t.tenant_id
     FROM (
         SELECT u.tenant_id, jtd.is_held(u.tenant_id, p_channel) AS is_held,
-            least(p_share, (SELECT (c.rate_limits ->> p_channel)::integer FROM public.n_jtd_tenant_config AS c
+            least(p_share, (SELECT jtd.tenant_rate(c.rate_limits, p_channel) FROM public.n_jtd_tenant_config AS c
                 WHERE c.tenant_id = u.tenant_id AND c.is_live AND c.is_active)) AS share
         FROM unnest(p_tenants) AS u (tenant_id)) AS t
     CROSS JOIN LATERAL (

@@ -22,15 +22,18 @@ BEGIN
     IF leader THEN
         PERFORM jtd.make_partitions();
         PERFORM jtd.watch_instance();
-        DELETE FROM jtd.breakers AS b WHERE b.retry_at < clock_timestamp() - interval '10 min';  -- nobody asks any more
+        DELETE FROM jtd.breakers AS b WHERE b.ctid = ANY (ARRAY(  -- nobody asks any more
+            SELECT x.ctid FROM jtd.breakers AS x WHERE x.retry_at < clock_timestamp() - interval '10 min'
+            FOR UPDATE SKIP LOCKED));
         IF adopted THEN  -- elsewhere another may be right about what these jobs came to
             reclaimed := jtd.reclaim_dead(p_worker, batch);
         END IF;
+        PERFORM jtd.free_unpaused(batch);
         due := jtd.release_due(batch);
-        PERFORM jtd.show_usage(1000);
         PERFORM jtd.begin_sweep(jtd.fold_counts());
         found := jtd.sweep(batch);
         admitted := jtd.admit(batch);  -- at the end: until the commit its messages are in the way of others, and unread
+        PERFORM jtd.show_usage(1000);
     END IF;
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,

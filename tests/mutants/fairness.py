@@ -55,7 +55,13 @@ MUTANTS = (
     Mutant(
         failure_mode="F25",
         what="each round begins with the same tenants",
-        edits=(Edit("sql/functions/admit_queue.sql", "coalesce(tenants[p_room + 1], nobody)", "nobody"),),
+        edits=(
+            Edit(
+                "sql/functions/admit_queue.sql",
+                "SET next_tenant = coalesce(tenants[p_room + 1], (",
+                "SET next_tenant = coalesce(nobody, (",
+            ),
+        ),
         tests=(
             "tests/test_tick.py::test_with_more_tenants_than_room_the_round_goes_on_where_it_ended",
             "tests/test_fairness.py::test_ten_thousand_tenants_take_turns_and_each_has_one",

@@ -214,17 +214,27 @@ MUTANTS = (
         "daily_limit",
         Edit(
             "sql/functions/take_allowance.sql",
-            "least(tenant.daily_limit - day.used, tenant.monthly_limit",
-            "least(tenant.monthly_limit",
+            "tenant.daily_limit::bigint - day.used, tenant.monthly_limit",
+            "tenant.monthly_limit",
         ),
         f"{TENANTS}test_a_daily_limit_lets_through_so_many_and_the_rest_tomorrow",
     ),
     _ignored(
         "monthly_limit",
-        Edit("sql/functions/take_allowance.sql", ", tenant.monthly_limit - month.used));", "));"),
+        Edit(
+            "sql/functions/take_allowance.sql",
+            ", tenant.monthly_limit::bigint - month.used)))::integer;",
+            ")))::integer;",
+        ),
         f"{TENANTS}test_a_limit_may_cancel_what_is_over_it",
     ),
     _ignored("limit_action", Edit(GATE, "AND t.limit_action = 'block' AND", "AND false AND"), MODEL),
+    Mutant(
+        failure_mode="F38",
+        what="a hold outlives the limit that it was for",
+        edits=(Edit("sql/functions/is_held.sql", "AND h.limits = jtd.limits_of(t))", ")"),),
+        tests=(f"{TENANTS}test_a_hold_ends_with_the_limits_that_it_was_for",),
+    ),
     _ignored(
         "rate_limits",
         Edit(
