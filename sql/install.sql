@@ -81,6 +81,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/is_quiet.sql
 \ir functions/is_suspect.sql
 \ir functions/items.sql
+\ir functions/judge.sql
 \ir functions/keep_batch.sql
 \ir functions/keep_channel.sql
 \ir functions/keep_schema.sql

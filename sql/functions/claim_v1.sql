@@ -86,7 +86,7 @@ BEGIN
             END IF;
 
             SELECT coalesce(array_agg(g.id), '{}'), array_agg(g.reason IS NOT DISTINCT FROM 'test_mode')
-            INTO passed, diverted FROM jtd.gate(held) AS g WHERE g.verdict = 'send';
+            INTO passed, diverted FROM jtd.judge(held) AS g WHERE g.verdict = 'send';
             spent := jtd.take_allowance(passed);  -- which the gate will know of, once they are looked at again
             WITH passed AS MATERIALIZED (
                 SELECT p.id, p.is_diverted FROM unnest(passed, diverted) AS p (id, is_diverted) WHERE p.id <> ALL (spent)

@@ -1,5 +1,5 @@
 -- Says of each job whether it may be sent at a moment: send, block, defer or expire, with the reason.
--- Called by: jtd.claim_v1, jtd.pass_gate (claim and admission), jtd.explain.  Locks: nothing.
+-- Called by: jtd.judge (claim and admission), jtd.explain.  Locks: nothing.
 -- until: when a deferral ends; NULL where a person ends it. A job that is not there gives no row.
 -- Plain SQL without SET, so that the planner can inline it; OFFSET 0 keeps it from working a reason out once for each use.
 CREATE OR REPLACE FUNCTION jtd.gate(p_ids uuid[], p_at timestamptz DEFAULT now())

@@ -14,7 +14,7 @@ BEGIN
         SELECT m.id FROM public.n_jtd AS m
         WHERE m.carrier_id = ANY (p_ids) AND m.id <> m.carrier_id AND m.status_code = 'pending'
         ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED);
-    loaded := ARRAY(SELECT g.id FROM jtd.gate(held) AS g WHERE g.verdict IN ('send', 'defer'));
+    loaded := ARRAY(SELECT g.id FROM jtd.judge(held) AS g WHERE g.verdict IN ('send', 'defer'));
     UPDATE public.n_jtd AS c
     SET carries = c.id || ARRAY(
         SELECT m.id FROM public.n_jtd AS m WHERE m.carrier_id = c.id AND m.id = ANY (loaded) ORDER BY m.id)

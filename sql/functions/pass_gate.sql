@@ -14,7 +14,7 @@ BEGIN
     FOR judged IN  -- asked once: a switch that is thrown meanwhile must not stop what has passed
         SELECT g.verdict, CASE WHEN g.verdict <> 'send' THEN g.reason END AS reason, array_agg(g.id) AS ids,
             array_agg(g.until) AS untils
-        FROM jtd.gate(p_ids) AS g
+        FROM jtd.judge(p_ids) AS g
         GROUP BY 1, 2
     LOOP
         IF judged.verdict = 'send' THEN

@@ -143,7 +143,7 @@ MUTANTS = (
         failure_mode="F29",
         what="the claim does not ask the gate",
         edits=(
-            Edit(CLAIM, "FROM jtd.gate(held) AS g WHERE g.verdict = 'send';", "FROM jtd.gate(held) AS g;"),
+            Edit(CLAIM, "FROM jtd.judge(held) AS g WHERE g.verdict = 'send';", "FROM jtd.judge(held) AS g;"),
         ),
         tests=(f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",),
     ),
