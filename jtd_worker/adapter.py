@@ -27,6 +27,19 @@ class UnknownRule(StrEnum):
     """Send again and record the possible duplicate."""
 
 
+class Sureness(StrEnum):
+    """How well the facts are known that an adapter was written from."""
+
+    OWN = "own"
+    """Both sides are ours, or an open standard is."""
+    VECTORS = "vectors"
+    """The vendor's models or libraries, and its published examples, which the tests run."""
+    DOCUMENTED = "documented"
+    """The vendor's pages; nothing of theirs that a test could run."""
+    THIRD_PARTY = "third_party"
+    """Partly only what others who use it have written down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What the worker must know of a provider before it hands messages over."""
@@ -36,6 +49,9 @@ class Capabilities:
     """Sending is a row that settling writes in our own transaction; nothing leaves the database."""
     batch_size: int = 1
     """The most messages that one call of `send` takes; from 1."""
+    sureness: Sureness = Sureness.OWN
+    has_receipts: bool = False
+    """Whether the provider reports what became of a message; the module then has `build_receipts`."""
 
     @property
     def needs_hand_off(self) -> bool:

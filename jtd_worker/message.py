@@ -48,3 +48,7 @@ class Message:
     locale: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """The row's metadata, e.g. `media_url`; never changed by the worker."""
+    sender: str | None = field(default=None, repr=False)
+    """Whom the tenant sends as: a mailbox, a number or a sender id; None for the provider's setting."""
+    unsubscribe_url: str | None = field(default=None, repr=False)
+    """Where the recipient unsubscribes with one click (RFC 8058), where the source type asks for it."""

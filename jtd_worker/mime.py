@@ -46,27 +46,56 @@ class Mail:
         return not self.recipient.isascii()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """From whom a mail is and to whom it goes, for APIs that write the mail themselves."""
+
+    sender: Address
+    recipient: Address
+    reply_to: Address | None
+
+
+def envelope(message: Message, sender: str) -> Envelope:
+    """Read the addresses of a message, `sender` where it names none itself; raises as `build` does."""
+    _refuse_controls(message)
+    return Envelope(
+        sender=mailbox(message.sender or sender),
+        recipient=_recipient(message),
+        reply_to=_reply_to(message.reply_to) if message.reply_to else None,
+    )
+
+
+def own_headers(message: Message) -> dict[str, str]:
+    """Return the headers that every mail of ours has besides the usual ones, whoever writes it."""
+    # RFC 3834: a responder must not answer this mail.
+    headers = {"Auto-Submitted": "auto-generated"}
+    if message.unsubscribe_url:
+        # RFC 8058, 3.1: an https URL, and the other header word for word.
+        headers["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
+
+
 def build(message: Message, sender: str) -> Mail:
     """Make the mail; the same message and sender give the same bytes every time.
 
     Raises RenderError (`header_unsafe`, `reply_to_invalid`, `attachment_invalid`) and RecipientError; their
     text shows no address.
     """
-    _refuse_controls(message)
-    from_ = mailbox(sender)
-    to = _recipient(message)
+    ends = envelope(message, sender)
+    from_, to = ends.sender, ends.recipient
     message_id = _message_id(message, from_.domain)
     document = EmailMessage(policy=MAIL_POLICY)
     document["From"] = mailbox_header("From", from_)
     document["To"] = mailbox_header("To", to)
-    if message.reply_to:
-        document["Reply-To"] = mailbox_header("Reply-To", _reply_to(message.reply_to))
+    if ends.reply_to:
+        document["Reply-To"] = mailbox_header("Reply-To", ends.reply_to)
     if message.subject:
         document["Subject"] = text_header("Subject", _clean(message.subject))
     document["Date"] = format_datetime(message.created_at.astimezone(UTC))
     document["Message-ID"] = Encoded(message_id)
-    # RFC 3834: a responder must not answer this mail.
-    document["Auto-Submitted"] = "auto-generated"
+    for name, value in own_headers(message).items():
+        document[name] = Encoded(value)
     _add_bodies(document, message)
     for attachment in message.attachments:
         _attach(document, attachment)

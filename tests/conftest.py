@@ -9,6 +9,8 @@ import pytest
 from jtd_worker.migrate import migrate
 from tests.postgres import Databases, install_pgmq, lift_rate_limits, server
 
+pytest_plugins = ["jtd_worker.testing.plugin"]
+
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:

@@ -12,9 +12,9 @@ from jtd_worker.breaker import FAILURES, Breakers
 from jtd_worker.database import Link
 from jtd_worker.queue import Queue
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
+from jtd_worker.testing.http_server import Request, Steps, ThreadedHttpServer, answer
 from tests.command import call
 from tests.daemon import eventually, run_until_idle, running
-from tests.http_server import Request, Steps, ThreadedHttpServer, answer
 from tests.jobs import insert_jtd, insert_many, one, row
 from tests.worker_calls import Worker
 

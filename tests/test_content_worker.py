@@ -12,9 +12,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.command import call
 from tests.daemon import Daemon, eventually, run_until_idle, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import USER, insert_jtd, one, places, row
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -16,12 +16,12 @@ from jtd_worker import database, settings
 from jtd_worker.channels import any_memory
 from jtd_worker.lease import Lease, elapsed
 from jtd_worker.result import Sent
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
+from jtd_worker.testing.smtp_server import HANG, SmtpServer, on
 from jtd_worker.worker import Worker
 from tests import worker_calls
 from tests.daemon import eventually, run_until_idle, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import history, insert_jtd, insert_many, one, places, row
-from tests.smtp_server import HANG, SmtpServer, on
 from tests.test_email_smtp import HURRIED, message, smtp
 from tests.test_worker import webhook
 from tests.wire import Wire, wire

@@ -14,11 +14,11 @@ from psycopg.types.json import Jsonb
 
 from jtd_worker.channels import any_memory
 from jtd_worker.result import Refused, Retry, Scope, Sent
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
+from jtd_worker.testing.smtp_server import SmtpServer
 from tests.command import call
 from tests.daemon import Daemon, eventually, run_until_idle, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import TENANT, history, insert_jtd, insert_many, one, places, row
-from tests.smtp_server import SmtpServer
 from tests.test_worker import SECRET, smtp, statuses, webhook
 from tests.wire import wire
 from tests.worker_calls import wait_until_blocked

@@ -10,9 +10,9 @@ from jtd_worker.breaker import Breakers
 from jtd_worker.database import Link
 from jtd_worker.queue import Queue
 from jtd_worker.result import Sent, Throttled
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.command import call
 from tests.daemon import eventually, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import history, insert_jtd, insert_many, one, row, whereabouts
 from tests.test_breaker import settings
 from tests.test_sweep import due, sweep

@@ -15,9 +15,9 @@ from psycopg.conninfo import make_conninfo
 
 from jtd_worker.database import seeking_primary
 from jtd_worker.migrate import migrate
+from jtd_worker.testing.http_server import ThreadedHttpServer, answer
 from tests.cluster import Cluster
 from tests.daemon import eventually, running
-from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import history, insert_jtd, insert_many, one, row
 from tests.postgres import lift_rate_limits
 from tests.wire import wire

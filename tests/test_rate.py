@@ -26,13 +26,13 @@ from jtd_worker.rate import GOOD_FOR, Rates, Tokens, count, cut
 from jtd_worker.registry import Provider, ProviderName
 from jtd_worker.result import Refused, Retry, Scope, SendResult
 from jtd_worker.settings import Configuration, Settings
+from jtd_worker.testing.http_server import ThreadedHttpServer, answer
+from jtd_worker.testing.smtp_server import SmtpServer
 from jtd_worker.worker import Worker
 from tests import worker_calls
 from tests.command import call
 from tests.daemon import eventually, running
-from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import insert_jtd, insert_many, one, row
-from tests.smtp_server import SmtpServer
 from tests.test_breaker import settings
 from tests.test_failure_modes import held_up, until_held_up
 from tests.test_worker import smtp, webhook

@@ -26,8 +26,8 @@ from jtd_worker.metrics import Metrics
 from jtd_worker.registry import Provider, ProviderName
 from jtd_worker.result import Refused, Retry, SendResult, Sent, Unknown
 from jtd_worker.settings import Settings
+from jtd_worker.testing.http_server import HttpServer, Script, Step, answer
 from tests.daemon import run_until_idle
-from tests.http_server import HttpServer, Script, Step, answer
 from tests.jobs import row
 
 ROOT = Path(__file__).parent.parent

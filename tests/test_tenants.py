@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from jtd_worker.testing.http_server import ThreadedHttpServer, answer
 from tests.daemon import eventually, running
-from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import (
     OTHER_TENANT,
     TENANT,

@@ -10,10 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
+from jtd_worker.testing.smtp_server import DROP, GARBAGE, HANG, SmtpServer, on
 from tests.daemon import eventually, run_until_idle, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import TENANT, history, insert_jtd, insert_many, one, places, row
-from tests.smtp_server import DROP, GARBAGE, HANG, SmtpServer, on
 from tests.wire import wire
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 
 from jtd_worker.migrate import migrate
+from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.cluster import Cluster
 from tests.daemon import Daemon, eventually, running
-from tests.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from tests.jobs import insert_many, one
 from tests.postgres import lift_rate_limits
 

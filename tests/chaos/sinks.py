@@ -7,11 +7,11 @@ from random import Random
 from typing import Protocol
 from uuid import UUID
 
+from jtd_worker.testing.http_server import Drip, HttpServer, Request, Step, Steps, answer
+from jtd_worker.testing.smtp_server import DROP, GARBAGE, HANG, Misbehaviour, Phase, SmtpServer, _Connection
 from tests.chaos.ledger import HANGS, Ledger, Treatment
 from tests.chaos.network import Network
 from tests.chaos.traps import Traps
-from tests.http_server import Drip, HttpServer, Request, Step, Steps, answer
-from tests.smtp_server import DROP, GARBAGE, HANG, Misbehaviour, Phase, SmtpServer, _Connection
 
 DELAYS = {Treatment.SLOW: 0.3, Treatment.LATE: 4.0}
 """Seconds until a provider answers; late is later than any lease of a run."""

@@ -1,0 +1,84 @@
+"""What the proofs of all webhooks have in common: constant time, an age, and clear words."""
+
+import hmac
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from jtd_worker.receipt import ForgedError, MalformedError, WebhookRequest
+
+
+class SignedReceipts(BaseModel):
+    """Settings of a webhook whose requests are signed; `repr` and errors show no secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    secrets: SecretStr = Field(min_length=1)
+    """As the provider's panel shows it; several, separated by blanks, while one is being replaced."""
+    max_age_seconds: int = Field(default=300, ge=1)
+    """How old a signed time may be; it may be as far in the future."""
+
+    @property
+    def each(self) -> tuple[str, ...]:
+        """The secrets, one by one."""
+        return tuple(self.secrets.get_secret_value().split())
+
+
+def header(request: WebhookRequest, name: str) -> str:
+    """Return the header `name`, in lower case; ForgedError where it is missing."""
+    try:
+        return request.headers[name]
+    except KeyError:
+        raise ForgedError(f"the header {name} is missing") from None
+
+
+def must_be_near(unix_seconds: str, request: WebhookRequest, max_age_seconds: int) -> None:
+    """Raise ForgedError unless a signed time, as text, is near the time of receipt."""
+    seconds = unix_seconds.strip()
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 12):
+        raise ForgedError("the signed time is no time")
+    if abs(int(seconds) - request.received_at.timestamp()) > max_age_seconds:
+        raise ForgedError("the signed time is too far from ours: an old copy, or a clock that is wrong")
+
+
+def must_be_one_of(given: Iterable[str], expected: Iterable[str]) -> None:
+    """Raise ForgedError unless a signature that was given is one that was expected; in constant time."""
+    wanted = [one.encode() for one in expected]
+    found = False
+    for signature in given:
+        raw = signature.encode("utf-8", "replace")
+        for one in wanted:
+            found |= hmac.compare_digest(raw, one)
+    if not found:
+        raise ForgedError("the signature does not fit")
+
+
+def document(request: WebhookRequest) -> Any:
+    """Return the body as JSON; MalformedError if it is none."""
+    try:
+        return json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise MalformedError("the body is no JSON") from None
+
+
+def moment(value: Any) -> datetime | None:
+    """Read Unix seconds, as number or text, or an ISO 8601 time with a zone; None for anything else."""
+    try:
+        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+            found = datetime.fromisoformat(value)
+            return found if found.tzinfo else None
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def text(value: Any, limit: int = 300) -> str | None:
+    """Return a text or whole number bounded to `limit` characters, None for anything else or nothing."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value.strip()[:limit] or None if isinstance(value, str) else None
