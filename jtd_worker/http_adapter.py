@@ -11,7 +11,7 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
 from jtd_worker.adapter import Capabilities, SingleSend, UnknownRule
-from jtd_worker.errors import RecipientError, RenderError
+from jtd_worker.errors import ConfigurationError, RecipientError, RenderError
 from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts
 from jtd_worker.masking import Mask, contact
 from jtd_worker.message import Message
@@ -31,22 +31,33 @@ ApiUrl: TypeAlias = Annotated[HttpUrl, AfterValidator(must_be_private)]
 """`https`, or `http` on a loopback host."""
 
 
-class HttpSettings(BaseModel):
-    """What can be set for every HTTP API; an adapter adds its own, and a default for `base_url`."""
+class SendSettings(BaseModel):
+    """What can be set for every provider that is asked over HTTP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: ApiUrl = Field(repr=False)
-    """Without the path of a call; only to be changed for a region, a proxy or a test."""
     timeout_seconds: float = Field(default=60, ge=0.1, le=600)
     """For one request and its answer; after it nobody knows whether the message left."""
     unknown: UnknownRule | None = None
     """What follows when nobody knows that; by default as the adapter says."""
 
+
+class HttpSettings(SendSettings):
+    """The same with the URL of an API; an adapter adds its own settings, and a default for `base_url`."""
+
+    base_url: ApiUrl = Field(repr=False)
+    """Without the path of a call; only to be changed for a region, a proxy or a test."""
+
     def url(self, path: str, **query: str) -> httpx.URL:
         """Return the URL of a call; `path` begins with a slash and is quoted already."""
-        base = httpx.URL(str(self.base_url))
-        return base.copy_with(raw_path=base.raw_path.rstrip(b"/") + path.encode(), params=query or None)
+        return url_of_call(self.base_url, path, **query)
+
+
+def url_of_call(base_url: HttpUrl, path: str, **query: str) -> httpx.URL:
+    """Return the URL of a call; `path` begins with a slash and is quoted already."""
+    base = httpx.URL(str(base_url))
+    url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + path.encode())
+    return url.copy_merge_params(query) if query else url
 
 
 class HttpAdapter(SingleSend):
@@ -54,19 +65,24 @@ class HttpAdapter(SingleSend):
 
     def __init__(
         self,
-        settings: HttpSettings,
+        settings: SendSettings,
         capabilities: Capabilities,
         write: Callable[[Message], HttpRequest],
         read: Callable[[Answer], SendResult],
         *,
         secrets: Iterable[str] = (),
+        writing_may_wait: bool = False,
     ) -> None:
         """`write` may raise RenderError, RecipientError or ValueError for a message that cannot be written.
+
+        It may raise ConfigurationError where a credential cannot be had; if that may take time, say so by
+        `writing_may_wait`.
 
         `read` judges an answer and leaves reasons unmasked; `secrets` never appear in one.
         """
         self.capabilities = replace(capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule)
         self._write = write
+        self._writing_may_wait = writing_may_wait
         self._read = read
         self._mask = Mask.of("<secret>", secrets)
         self._exchange = Exchange(Timeouts.within(settings.timeout_seconds))
@@ -76,8 +92,16 @@ class HttpAdapter(SingleSend):
         mask = self._mask + contact(message.to)
         try:
             # encoding megabytes takes its time: not that of the event loop
-            write = asyncio.to_thread(self._write, message) if message.attachments else None
+            is_long = self._writing_may_wait or message.attachments
+            write = asyncio.to_thread(self._write, message) if is_long else None
             request = await write if write else self._write(message)
+        except ConfigurationError as error:
+            return Refused(
+                retry=Retry.AFTER_OPERATOR,
+                scope=Scope.CREDENTIAL,
+                code="credential_missing",
+                reason=mask.reason(str(error)),
+            )
         except (RenderError, RecipientError, ValueError) as error:
             return _unwritable(error, mask)
         answer = await self._exchange.ask(request, mask)

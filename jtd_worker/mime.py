@@ -108,6 +108,12 @@ def build(message: Message, sender: str) -> Mail:
     )
 
 
+def display(address: Address) -> str:
+    """Write one mailbox as a JSON field wants it: the name quoted, not encoded."""
+    name = address.display_name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{name}" <{address.addr_spec}>' if name else address.addr_spec
+
+
 def mailbox(text: str) -> Address:
     """Read one mailbox such as `Acme <no-reply@acme.example>`, its domain as A-labels.
 

@@ -1,12 +1,20 @@
-"""Signs a webhook by the Standard Webhooks scheme (standardwebhooks.com, specification 1.0.0)."""
+"""Signs and proves webhooks by the Standard Webhooks scheme (standardwebhooks.com, specification 1.0.0)."""
 
 import base64
 import binascii
 import hashlib
 import hmac
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+TOLERANCE_SECONDS: Final = 300
+"""How far a signed timestamp may be from our clock, either way."""
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
+_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def parse_secrets(text: str) -> tuple[bytes, ...]:
@@ -32,6 +40,28 @@ def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     """
     signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
     return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+
+
+def verify(
+    secrets: Iterable[bytes], message_id: str, timestamp: str, signatures: str, body: bytes, now: datetime
+) -> bool:
+    """Return whether one of `secrets` signed this, at most TOLERANCE_SECONDS away from `now`.
+
+    `message_id`, `timestamp` and `signatures` are the headers as they came; `signatures` holds one or more
+    entries separated by blanks, of which those of another version than `v1` prove nothing.
+    """
+    if not _SECONDS.fullmatch(timestamp) or abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
+        return False
+    given = [entry.encode() for entry in signatures.split()]
+    # sums up instead of stopping at the first that fits, so that the time tells nothing
+    return (
+        sum(
+            hmac.compare_digest(sign(secret, message_id, int(timestamp), body).encode(), entry)
+            for secret in secrets
+            for entry in given
+        )
+        > 0
+    )
 
 
 def _secret(word: str, which: str) -> bytes:

@@ -5,26 +5,32 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from jtd_worker.receipt import ForgedError, MalformedError, WebhookRequest
 
 
-class SignedReceipts(BaseModel):
-    """Settings of a webhook whose requests are signed; `repr` and errors show no secret."""
+class ReceiptSecrets(BaseModel):
+    """Settings of a webhook whose requests are proved by a secret; `repr` and errors do not show it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     secrets: SecretStr = Field(min_length=1)
     """As the provider's panel shows it; several, separated by blanks, while one is being replaced."""
-    max_age_seconds: int = Field(default=300, ge=1)
-    """How old a signed time may be; it may be as far in the future."""
 
     @property
     def each(self) -> tuple[str, ...]:
         """The secrets, one by one."""
         return tuple(self.secrets.get_secret_value().split())
+
+
+class SignedReceipts(ReceiptSecrets):
+    """The same where the time of a request is signed too."""
+
+    max_age_seconds: int = Field(default=300, ge=1)
+    """How old it may be, in seconds; it may be as far in the future."""
 
 
 def header(request: WebhookRequest, name: str) -> str:
@@ -75,6 +81,14 @@ def moment(value: Any) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         pass
     return None
+
+
+def reference(value: Any) -> UUID | None:
+    """Return the JTD id that a provider echoes; None for what is none of ours."""
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def text(value: Any, limit: int = 300) -> str | None:

@@ -32,7 +32,9 @@ from tests.jobs import row
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+DOCS = {
+    str(path.relative_to(ROOT / "docs")): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))
+}
 ALL = {"README.md": README, **DOCS}
 MESSAGE = Message(
     jtd_id=UUID(int=1),
@@ -74,7 +76,7 @@ def shown(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     """Yield the variables of a model with their defaults as the README writes them."""
     for name, field in model.model_fields.items():
         if field.default_factory is not None:
-            default = "by TLS"
+            default = "by TLS" if name == "port" else "by region"
         elif field.default is PydanticUndefined:
             default = "required"
         elif field.default in {None, ""}:
@@ -85,8 +87,9 @@ def shown(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def told(prefix: str) -> set[tuple[str, str]]:
-    """Return the variables that the README's tables of settings have under a prefix."""
-    return set(re.findall(rf"^\| (`{prefix}\w+`) \| ([^|]+?) \|", README, re.MULTILINE))
+    """Return the variables that the tables of settings have under a prefix, in the README or a page."""
+    pages = "\n".join(ALL.values())
+    return set(re.findall(rf"^\| (`{prefix}\w+`) \| ([^|]+?) \|", pages, re.MULTILINE))
 
 
 def test_the_readme_lists_every_setting_of_the_worker_with_its_default() -> None:
@@ -94,7 +97,7 @@ def test_the_readme_lists_every_setting_of_the_worker_with_its_default() -> None
     assert listed == set(shown(Settings, "JTD_"))
 
 
-def test_the_readme_lists_every_setting_of_every_provider() -> None:
+def test_every_setting_of_every_provider_is_in_the_readme_or_a_page() -> None:
     without = set()
     for module in pkgutil.iter_modules(jtd_worker.channels.__path__):
         channel, _, provider = module.name.partition("_")
@@ -329,6 +332,6 @@ def test_the_roles_named_are_those_created(db: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("page", ALL)
 def test_every_link_leads_somewhere(page: str) -> None:
-    folder = ROOT if page == "README.md" else ROOT / "docs"
+    folder = ROOT if page == "README.md" else (ROOT / "docs" / page).parent
     for target in re.findall(r"\]\(([^)#]+)\)", ALL[page]):
         assert "://" in target or (folder / target).exists(), target

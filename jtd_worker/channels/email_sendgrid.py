@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from email.headerregistry import Address
 from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -29,7 +28,7 @@ from jtd_worker.receipt import (
 )
 from jtd_worker.result import SendResult, Sent
 from jtd_worker.verdict import Verdict, refusal
-from jtd_worker.webhook_proof import SignedReceipts, document, header, moment, must_be_near, text
+from jtd_worker.webhook_proof import SignedReceipts, document, header, moment, must_be_near, reference, text
 
 # There is no key against duplicates; a mail sent twice shows twice, one that is missing shows never.
 CAPABILITIES: Final = Capabilities(
@@ -179,7 +178,7 @@ def _receipt(event: Mapping[str, Any]) -> Iterator[Receipt]:
         event_key=event_key,
         # what stands before the first full stop is what the send was answered with
         provider_message_id=message_id.partition(".")[0] if message_id else None,
-        reference=_uuid(event.get(_REFERENCE)),
+        reference=reference(event.get(_REFERENCE)),
         recipient=text(event.get("email"), 320),
         at=moment(event.get("timestamp")),
         code=text(event.get("status"), 100) or text(event.get("type"), 100),
@@ -215,10 +214,3 @@ _DROPPED: Final = {
     "Unsubscribed Address": ReceiptKind.UNSUBSCRIBED,
     "Spam Reporting Address": ReceiptKind.COMPLAINED,
 }
-
-
-def _uuid(value: Any) -> UUID | None:
-    try:
-        return UUID(value)
-    except (ValueError, TypeError, AttributeError):
-        return None

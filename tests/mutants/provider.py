@@ -2,7 +2,8 @@
 
 from tests.mutants.mutant import Edit, Mutant
 
-WEBHOOK = "jtd_worker/channels/any_webhook.py"
+EXCHANGE = "jtd_worker/http_exchange.py"
+VERDICT = "jtd_worker/verdict.py"
 SESSION = "jtd_worker/smtp_session.py"
 EXECUTOR = "jtd_worker/executor.py"
 
@@ -10,13 +11,13 @@ MUTANTS = (
     Mutant(
         failure_mode="F7",
         what="a request over HTTP as a whole has no timeout",
-        edits=(Edit(WEBHOOK, "asyncio.timeout(self._timeouts.total)", "asyncio.timeout(None)"),),
+        edits=(Edit(EXCHANGE, "asyncio.timeout(self._timeouts.total)", "asyncio.timeout(None)"),),
         tests=("tests/test_any_webhook.py::test_the_total_time_ends_an_attempt_that_no_other_time_would",),
     ),
     Mutant(
         failure_mode="F7",
         what="a connect over HTTP has no timeout of its own",
-        edits=(Edit(WEBHOOK, '"connect": self._timeouts.connect,', ""),),
+        edits=(Edit(EXCHANGE, '"connect": self._timeouts.connect,', ""),),
         tests=(
             "tests/test_any_webhook.py::test_a_receiver_that_takes_no_connection_is_refused_by_the_network",
         ),
@@ -48,13 +49,13 @@ MUTANTS = (
     Mutant(
         failure_mode="F8",
         what="a redirect is taken for a success",
-        edits=(Edit(WEBHOOK, "if 200 <= status < 300:", "if 200 <= status < 400:"),),
+        edits=(Edit(EXCHANGE, "return 200 <= self.status < 300", "return 200 <= self.status < 400"),),
         tests=("tests/test_any_webhook.py::test_every_way_to_go_wrong_is_told_apart",),
     ),
     Mutant(
         failure_mode="F8",
         what="a gateway's error is taken for a refusal of the receiver",
-        edits=(Edit(WEBHOOK, "return status in (502, 504) or status > 511", "return status > 599"),),
+        edits=(Edit(VERDICT, "502: Verdict.UNSURE", "502: Verdict.BUSY"),),
         tests=("tests/test_any_webhook.py::test_every_way_to_go_wrong_is_told_apart",),
     ),
     Mutant(
@@ -87,7 +88,7 @@ MUTANTS = (
         what="a lost answer over HTTP is taken for a refusal",
         edits=(
             Edit(
-                WEBHOOK,
+                EXCHANGE,
                 "if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):",
                 "if isinstance(error, OSError | httpx.HTTPError):",
             ),
