@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from jtd_worker.result import Json
@@ -16,6 +17,22 @@ class Attachment:
     media_type: str
     """`type/subtype`, e.g. `application/pdf`."""
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderTemplate:
+    """A template that was approved with a provider, and what goes into it."""
+
+    id: str
+    """As the provider knows it, at most 200 characters; empty where only DLT ids are known."""
+    language: str | None
+    """The language it was approved in, as the provider spells it; None: nothing names one."""
+    format: Literal["positional", "named"]
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+    """Name and text, in declared order. `named`: the names are unique and of [a-z0-9_]."""
+    dlt_entity_id: str | None = None
+    dlt_template_id: str | None = None
+    """India DLT: the text registered under it is the `text` of the message, with its variables filled in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +69,5 @@ class Message:
     """Whom the tenant sends as: a mailbox, a number or a sender id; None for the provider's setting."""
     unsubscribe_url: str | None = field(default=None, repr=False)
     """Where the recipient unsubscribes with one click (RFC 8058), where the source type asks for it."""
+    template: ProviderTemplate | None = None
+    """What a provider of approved templates sends instead of `text`; None: nothing was approved."""

@@ -259,13 +259,14 @@ class Queue:
         return [(row[0], row[1], row[2]) for row in rows]
 
     async def templates(self, keys: Sequence[tuple[UUID, int]]) -> list[dict[str, Any]]:
-        """Return the texts of templates by (id, version); what is nowhere is left out."""
+        """Return templates by (id, version), as `Template.from_row` takes them, without what is nowhere."""
         columns = (
             "id", "version", "template_key", "channel_code", "locale",
             "subject", "content", "content_html", "variables", "layouts",
+            "provider_template_id", "parameter_format", "language", "dlt_entity_id", "dlt_template_id",
         )  # fmt: skip
         rows = await self._claims.call(
-            f"SELECT {', '.join(columns)} FROM jtd.templates_v1(%s, %s)",  # noqa: S608 - our own column names
+            f"SELECT {', '.join(columns)} FROM jtd.templates_v2(%s, %s)",  # noqa: S608 - our own column names
             [[key[0] for key in keys], [key[1] for key in keys]],
         )
         return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -9,6 +9,7 @@ from typing import Final
 from jtd_worker.errors import RenderError
 from jtd_worker.jtd import Jtd
 from jtd_worker.message import Attachment, Message
+from jtd_worker.provider_template import fill_in
 from jtd_worker.result import Json
 from jtd_worker.templates import CompiledTemplate
 
@@ -24,7 +25,8 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
     """Make the message of a JTD; the same row and template always give the same message.
 
     Raises `RenderError`, which no retry can mend: those of `CompiledTemplate.render`, and
-    `payload_invalid`, `header_unsafe`, `attachment_invalid`, `attachment_too_large`.
+    `payload_invalid`, `header_unsafe`, `attachment_invalid`, `attachment_too_large`, and those of
+    `provider_template.fill_in`.
     """
     for name in ("payload", "template_variables", "metadata"):
         if not isinstance(getattr(jtd, name), Mapping):
@@ -49,6 +51,7 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
         reply_to=_reply_to(jtd),
         locale=jtd.locale,
         metadata=jtd.metadata,
+        template=fill_in(jtd, template.template, variables),
     )
 
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from jinja2.exceptions import UndefinedError
@@ -57,6 +57,11 @@ class Template:
     locale: str | None = None
     layouts: Mapping[str, LayoutSource] = field(default_factory=dict, repr=False)
     """The layouts it may extend or include, by key."""
+    provider_template_id: str | None = None
+    parameter_format: Literal["positional", "named"] = "positional"
+    language: str | None = None
+    dlt_entity_id: str | None = None
+    dlt_template_id: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Template":
@@ -64,8 +69,9 @@ class Template:
 
         `variables` is `["name", ...]`, where each name is required, or `[{name, required, default},
         ...]`, where one without `required` is required unless it has a default. `layouts` is
-        `{key: {content, content_html}}`. An empty subject or HTML counts as none. Raises
-        `RenderError` `template_invalid` for any other shape.
+        `{key: {content, content_html}}`. An empty subject, HTML, id or language counts as none, and
+        a `parameter_format` of None is positional. Raises `RenderError` `template_invalid` for any
+        other shape.
         """
         return cls(
             id=row["id"],
@@ -78,6 +84,11 @@ class Template:
             variables=tuple(_variables(row["variables"])),
             locale=row["locale"],
             layouts=dict(_layouts(row.get("layouts"))),
+            provider_template_id=row["provider_template_id"] or None,
+            parameter_format=_parameter_format(row["parameter_format"]),
+            language=row["language"] or None,
+            dlt_entity_id=row["dlt_entity_id"] or None,
+            dlt_template_id=row["dlt_template_id"] or None,
         )
 
 
@@ -213,6 +224,15 @@ def _variables(declared: Any) -> Iterator[Variable]:
                 yield Variable(name=name, required=required, default=default)
             case _:
                 raise _bad_variables()
+
+
+def _parameter_format(given: Any) -> Literal["positional", "named"]:
+    match given:
+        case None | "positional":
+            return "positional"
+        case "named":
+            return "named"
+    raise RenderError("template_invalid", "parameter_format: neither positional nor named")
 
 
 def _layouts(given: Any) -> Iterator[tuple[str, LayoutSource]]:

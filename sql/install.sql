@@ -19,6 +19,7 @@ SET LOCAL check_function_bodies = off;
 \ir 010_attach_jtd_sources.sql
 \ir 011_add_jtd_fair_admission.sql
 \ir 012_create_jtd_batches.sql
+\ir 015_pin_provider_templates.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
@@ -84,9 +85,12 @@ SET LOCAL check_function_bodies = off;
 \ir functions/judge.sql
 \ir functions/keep_batch.sql
 \ir functions/keep_channel.sql
+\ir functions/keep_layout_version.sql
 \ir functions/keep_schema.sql
 \ir functions/keep_source.sql
 \ir functions/keep_suppression.sql
+\ir functions/keep_template_version.sql
+\ir functions/keep_version.sql
 \ir functions/kept_v1.sql
 \ir functions/know_instance.sql
 \ir functions/lane.sql
@@ -167,6 +171,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/take_tenant_rate.sql
 \ir functions/take_turns.sql
 \ir functions/templates_v1.sql
+\ir functions/templates_v2.sql
 \ir functions/tenant_rate.sql
 \ir functions/tick_v1.sql
 \ir functions/trimmed.sql

@@ -91,6 +91,15 @@ CREATE OR REPLACE TRIGGER n_jtd_source_types_keep_source
     AFTER UPDATE OF code, source_id_field, payload_mapping, default_event_type OR DELETE ON public.n_jtd_source_types
     FOR EACH ROW EXECUTE FUNCTION jtd.keep_source();
 
+CREATE OR REPLACE TRIGGER n_jtd_templates_keep_version
+    BEFORE UPDATE ON public.n_jtd_templates
+    FOR EACH ROW
+    WHEN ((OLD.subject, OLD.content, OLD.content_html, OLD.variables, OLD.locale, OLD.provider_template_id,
+            OLD.parameter_format, OLD.language, OLD.dlt_entity_id, OLD.dlt_template_id)
+        IS DISTINCT FROM (NEW.subject, NEW.content, NEW.content_html, NEW.variables, NEW.locale, NEW.provider_template_id,
+            NEW.parameter_format, NEW.language, NEW.dlt_entity_id, NEW.dlt_template_id))
+    EXECUTE FUNCTION jtd.keep_template_version();
+
 CREATE OR REPLACE TRIGGER n_jtd_channels_added
     AFTER INSERT ON public.n_jtd_channels
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.channel_added();

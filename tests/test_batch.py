@@ -264,6 +264,8 @@ def test_a_member_that_is_retried_by_hand_goes_by_itself(db: psycopg.Connection,
         {"template_variables": Jsonb("x")},
         {"payload": {"amount": 2, "attachments": []}},
         {"payload": {"amount": "2" * 60_000}},
+        {"metadata": {"template_id": "receipt"}},
+        {"metadata": {"whatsapp_template": "receipt"}},
     ],
 )
 def test_what_cannot_be_an_item_goes_alone(
@@ -276,6 +278,20 @@ def test_what_cannot_be_an_item_goes_alone(
     assert claimed.keys() == {first, alone}
     assert claimed[first] == {"items": [{"amount": 1}, {"amount": 3}]}
     assert row(db, second)["carrier_id"] == first
+
+
+@pytest.mark.parametrize("column", ["provider_template_id", "dlt_entity_id", "dlt_template_id"])
+def test_an_approved_template_goes_alone_since_its_parameters_are_of_one_job(
+    db: psycopg.Connection, worker: Worker, column: str
+) -> None:
+    db.execute(f"UPDATE n_jtd_templates SET {column} = '7' WHERE template_key = 'digest'".encode())
+    jobs = [insert(db, 1), insert(db, 2)]
+    due(db, *jobs)
+    worker.tick()
+    assert {job.id: job.template_variables["items"] for job in worker.claim()} == {
+        jobs[0]: [{"amount": 1}],
+        jobs[1]: [{"amount": 2}],
+    }
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_job_cancelled_between_its_claim_and_its_hand_off_is_not_sent(
     first, second = insert_many(db, 2)
     with (
         ThreadedHttpServer(answer(200)) as server,
-        held_up(dsn, db, "templates_v1") as release,
+        held_up(dsn, db, "templates_v2") as release,
         running(dsn, "email:webhook", tmp_path, **webhook(server)),
     ):
         until_held_up(db)
@@ -101,7 +101,7 @@ def test_sigterm_gives_back_at_once_and_unharmed_what_has_not_begun(
     insert_many(db, 20)
     with (
         ThreadedHttpServer(answer(200)) as server,
-        held_up(dsn, db, "templates_v1") as release,
+        held_up(dsn, db, "templates_v2") as release,
         running(dsn, "email:webhook", tmp_path, slots="20", lease_seconds="60", **webhook(server)) as daemon,
     ):
         until_held_up(db)
@@ -388,7 +388,7 @@ def test_a_template_that_cannot_be_read_now_is_not_taken_for_a_missing_one(
 ) -> None:
     with (
         wire(dsn) as proxy,
-        held_up(dsn, db, "templates_v1") as release,
+        held_up(dsn, db, "templates_v2") as release,
         running(proxy.dsn, "email:outbox", tmp_path) as daemon,
     ):
         jtd = insert_jtd(db)

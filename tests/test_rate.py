@@ -487,7 +487,7 @@ def test_what_a_cancelled_job_and_a_test_row_do_not_use_goes_back(
     insert_jtd(db, payload={})
     with (
         ThreadedHttpServer(answer(200)) as server,
-        held_up(dsn, db, "templates_v1") as release,
+        held_up(dsn, db, "templates_v2") as release,
         running(dsn, "email:webhook", tmp_path, **webhook(server)) as daemon,
     ):
         until_held_up(db)

@@ -60,6 +60,11 @@ def row(**changes: Any) -> Mapping[str, Any]:
         "content_html": "<p>Hi</p>",
         "variables": [],
         "locale": "en",
+        "provider_template_id": None,
+        "parameter_format": None,
+        "language": None,
+        "dlt_entity_id": None,
+        "dlt_template_id": None,
     } | changes
 
 

@@ -3,7 +3,8 @@
 -- by itself later.  Returns the jobs it took along, which the caller releases with its own; NULL when one of them takes
 -- no change (SQLSTATE 22, 23): then each goes by itself.
 -- Up to 100 go together, and no more than 1,000 of one key at a time. What goes alone: jobs whose template does not read
--- items, since the others would be left out, and those with attachments, a large payload, or one that is no object.
+-- items, since the others would be left out, approved templates of a provider, whose parameters are those of one job, and
+-- jobs with attachments, a large payload, or one that is no object.
 CREATE OR REPLACE FUNCTION jtd.close_batches(p_ids uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -43,12 +44,14 @@ BEGIN
             f.tenant_id, f.source_type_code, f.channel_code, f.is_live, coalesce(f.locale, c.locale)) AS t
         JOIN public.n_jtd_templates AS v ON v.id = t.id
         WHERE concat_ws(' ', v.subject, v.content, v.content_html) ~ '\{[{%]([^}]*[^.\w}])?items\M'
+            AND concat(v.provider_template_id, v.dlt_entity_id, v.dlt_template_id) = ''
     ), place AS (
         SELECT x.id, t.id AS template_id, t.version,
             row_number() OVER (PARTITION BY x.key ORDER BY x.id) - 1 AS place, x.key
         FROM job AS x JOIN template AS t ON t.key = x.key
         WHERE jsonb_typeof(x.payload) = 'object' AND jsonb_typeof(x.template_variables) = 'object'
-            AND NOT x.payload ? 'attachments' AND length(x.payload::text) <= longest
+            AND NOT x.metadata ?| '{template_id,whatsapp_template}' AND NOT x.payload ? 'attachments'
+            AND length(x.payload::text) <= longest
     ), carried AS (
         SELECT p.id, p.template_id, p.version,
             min(p.id::text) OVER (PARTITION BY p.key, p.place / together)::uuid AS carrier_id

@@ -1,6 +1,5 @@
--- The texts of templates at the versions asked for, with the layouts that they may extend.
--- Called by: the worker, for what its cache does not hold.  Locks: nothing.
--- A former version comes from n_jtd_template_versions; one that is nowhere gives no row.
+-- As jtd.templates_v2, without what providers know the templates by.
+-- Called by: workers of the release before this one.  Locks: nothing.
 CREATE OR REPLACE FUNCTION jtd.templates_v1(p_ids uuid[], p_versions integer[])
 RETURNS TABLE (
     id uuid, version integer, template_key text, channel_code text, locale text,
@@ -8,18 +7,8 @@ RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT a.id, a.version, t.template_key::text, t.channel_code::text, t.locale::text,
-        x.subject, x.content, x.content_html, x.variables, x.layouts
-    FROM unnest(p_ids, p_versions) AS a (id, version)
-    JOIN public.n_jtd_templates AS t ON t.id = a.id
-    CROSS JOIN LATERAL (
-        SELECT t.subject, t.content, t.content_html, t.variables,
-            jtd.layouts(t.tenant_id, t.channel_code, t.locale) AS layouts
-        WHERE t.version = a.version
-        UNION ALL
-        SELECT v.subject, v.content, v.content_html, v.variables, v.layouts
-        FROM public.n_jtd_template_versions AS v WHERE v.template_id = a.id AND v.version = a.version
-        LIMIT 1
-    ) AS x
+    SELECT v.id, v.version, v.template_key, v.channel_code, v.locale,
+        v.subject, v.content, v.content_html, v.variables, v.layouts
+    FROM jtd.templates_v2(p_ids, p_versions) AS v
 $$;
 REVOKE ALL ON FUNCTION jtd.templates_v1(uuid[], integer[]) FROM PUBLIC;
