@@ -19,6 +19,7 @@ SET LOCAL check_function_bodies = off;
 \ir 010_attach_jtd_sources.sql
 \ir 011_add_jtd_fair_admission.sql
 \ir 012_create_jtd_batches.sql
+\ir 013_close_jtd_suppressions.sql
 \ir 015_pin_provider_templates.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
@@ -110,6 +111,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/note_arrivals.sql
 \ir functions/note_late.sql
 \ir functions/oldest_snapshot.sql
+\ir functions/part_batch.sql
 \ir functions/pass_gate.sql
 \ir functions/pause.sql
 \ir functions/pause_provider.sql

@@ -18,12 +18,15 @@ CREATE OR REPLACE TRIGGER n_jtd_20_keep_channel
     EXECUTE FUNCTION jtd.keep_channel();
 
 CREATE OR REPLACE TRIGGER n_jtd_20_keep_batch
-    BEFORE UPDATE OF recipient_contact, recipient_id, payload, template_key, scheduled_at, priority ON public.n_jtd
+    BEFORE UPDATE OF channel_code, recipient_contact, recipient_id, payload, template_key, scheduled_at, priority
+    ON public.n_jtd
     FOR EACH ROW
-    WHEN (OLD.status_code IN ('pending', 'scheduled') AND (OLD.carrier_id IS NOT NULL OR OLD.transition_note = 'batch')
-        AND (NEW.recipient_contact, NEW.recipient_id, NEW.payload, NEW.template_key, NEW.scheduled_at, NEW.priority)
-            IS DISTINCT FROM (OLD.recipient_contact, OLD.recipient_id, OLD.payload, OLD.template_key, OLD.scheduled_at,
-                OLD.priority))
+    WHEN ((OLD.carrier_id IS NOT NULL AND OLD.status_code IN ('pending', 'scheduled', 'queued')
+            OR OLD.transition_note = 'batch' AND OLD.status_code IN ('pending', 'scheduled'))
+        AND (NEW.channel_code, NEW.recipient_contact, NEW.recipient_id, NEW.payload, NEW.template_key, NEW.scheduled_at,
+                NEW.priority)
+            IS DISTINCT FROM (OLD.channel_code, OLD.recipient_contact, OLD.recipient_id, OLD.payload, OLD.template_key,
+                OLD.scheduled_at, OLD.priority))
     EXECUTE FUNCTION jtd.keep_batch();
 
 CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted

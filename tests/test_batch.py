@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.daemon import eventually, running
 from tests.jobs import OTHER_TENANT, TENANT, USER, history, insert_jtd, listed, one, places, row
-from tests.worker_calls import Worker, result
+from tests.worker_calls import Worker, no_triggers, result
 
 SOURCE = "payment_received"
 
@@ -42,9 +42,10 @@ def insert(db: psycopg.Connection, amount: int, **columns: Any) -> UUID:
 
 
 def window_is_over(db: psycopg.Connection, *jobs: UUID) -> None:
-    """Let time pass for these jobs alone, as the oldest of their windows."""
-    db.execute("UPDATE n_jtd SET next_retry_at = now() WHERE id = ANY (%s)", [list(jobs)])
-    db.execute("UPDATE jtd.waiting SET due = now() WHERE jtd_id = ANY (%s)", [list(jobs)])
+    """Let time pass for these jobs alone."""
+    with no_triggers(db):
+        db.execute("UPDATE n_jtd SET next_retry_at = now() WHERE id = ANY (%s)", [list(jobs)])
+    due(db, *jobs)
 
 
 def due(db: psycopg.Connection, *jobs: UUID) -> None:
@@ -330,6 +331,7 @@ def test_a_template_that_changes_after_the_close_counts_for_later_messages(
         "scheduled_at = now() + interval '3 days'",
         "priority = 10",
         "template_key = 'other'",
+        "channel_code = 'sms'",
     ],
 )
 @pytest.mark.parametrize("moment", ["in the window", "carried", "carrier"])
@@ -345,9 +347,9 @@ def test_a_job_that_is_edited_while_it_waits_goes_by_itself(
     db.execute(f"UPDATE n_jtd SET {change} WHERE id = %s".encode(), [edited])
     due(db, jobs[0])
     worker.tick()
-    others = [job for job in worker.claim() + worker.claim("jtd_email_urgent") if job.id != edited]
-    for job in others:
-        assert edited not in (row(db, job.id)["carries"] or [])
+    for job in worker.claim() + worker.claim("jtd_email_urgent") + worker.claim("jtd_sms"):
+        carries = row(db, job.id)["carries"] or [job.id]
+        assert edited not in carries or carries == [edited]
     assert row(db, edited)["carrier_id"] == edited
     assert places(db)
 
@@ -453,6 +455,68 @@ def test_a_member_that_takes_no_change_keeps_no_result_back(db: psycopg.Connecti
     )
     assert worker.settle(result(job, "sent", provider="smtp")) == ["applied"]
     assert statuses(db, jobs)[0] == "sent"
+
+
+def refuse_unless(db: psycopg.Connection, condition: str, *jobs: UUID) -> None:
+    """Let jobs take no change after which `condition` is not true."""
+    for jtd_id in jobs:
+        db.execute(f"ALTER TABLE n_jtd ADD CHECK (id <> '{jtd_id}' OR {condition}) NOT VALID".encode())
+
+
+def test_of_jobs_of_which_one_takes_no_carrier_each_goes_by_itself_with_its_items(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = [insert(db, amount) for amount in (1, 2, 3)]
+    refuse_unless(db, "carrier_id IS NULL", jobs[1])
+    window_is_over(db, jobs[0])
+    worker.tick()
+    assert {job.id: job.template_variables for job in worker.claim()} == {
+        jobs[0]: {"items": [{"amount": 1}]},
+        jobs[2]: {"items": [{"amount": 3}]},
+    }
+    later = insert(db, 4)
+    window_is_over(db, jobs[1])
+    worker.tick()
+    assert worker.claim_one().id == jobs[1], "nobody is tried with it again"
+    assert row(db, later)["carrier_id"] is None
+    assert places(db) == {"in_flight": 3, "waiting": 1}
+
+
+def test_of_jobs_that_take_no_carrier_and_no_step_the_others_go_and_these_are_named(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = [insert(db, amount) for amount in (1, 2, 3)]
+    refuse_unless(db, "(carrier_id IS NULL AND status_code = 'pending')", *jobs[:2])
+    window_is_over(db, *jobs)
+    for _ in range(4):  # bisected a half at a time
+        worker.tick()
+    assert [job.id for job in worker.claim()] == [jobs[2]]
+    for poison in jobs[:2]:
+        assert "note" in [step.action for step in history(db, poison)]
+        waiting = listed(db, "waiting", poison)
+        assert waiting is not None
+        assert waiting["reason"] == "refused"
+
+
+def test_a_carrier_whose_company_takes_no_change_goes_alone_and_no_other_does(
+    db: psycopg.Connection, worker: Worker
+) -> None:
+    jobs = [insert(db, 1), insert(db, 2, recipient_id=USER), insert(db, 3)]
+    others = [insert(db, amount, recipient_contact="jane@example.com") for amount in (4, 5)]
+    due(db, jobs[0], others[0])
+    worker.tick()
+    db.execute("SELECT jtd.set_preference(%s, %s, NULL, NULL, false)", [TENANT, str(USER)])
+    refuse_unless(db, f"carrier_id = '{jobs[0]}'", jobs[1])  # it is left out, but cannot be let go
+    carrier, other = sorted(worker.claim(), key=lambda job: job.id)
+    assert carrier.template_variables == {"items": [{"amount": 1}]}
+    assert other.template_variables == {"items": [{"amount": 4}, {"amount": 5}]}
+    assert worker.settle(result(carrier, "sent", provider="smtp")) == ["applied"]
+    due(db, *jobs[1:])
+    worker.tick()
+    worker.tick()
+    assert worker.claim_one().template_variables == {"items": [{"amount": 3}]}
+    assert listed(db, "waiting", jobs[1]), "it is tried again within the hour"
+    assert places(db) == {"sent": 1, "in_flight": 2, "waiting": 2}
 
 
 def test_a_member_says_with_whom_it_goes(db: psycopg.Connection, worker: Worker) -> None:

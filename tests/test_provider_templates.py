@@ -14,8 +14,8 @@ from jtd_worker.errors import RenderError
 from jtd_worker.message import ProviderTemplate
 from jtd_worker.render import render
 from jtd_worker.templates import CompiledTemplate, Template, Variable
+from jtd_worker.testing.http_server import ThreadedHttpServer, answer
 from tests.daemon import eventually, running
-from tests.http_server import ThreadedHttpServer, answer
 from tests.jobs import TENANT, insert_jtd, one, row
 from tests.test_render import SECRET, compiled, jtd
 from tests.test_worker import webhook

@@ -519,6 +519,37 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has_not_used(
     assert (one(db, SENT), one(db, USED)) == (0, 0)
 
 
+def test_a_worker_that_is_stopped_does_not_end_before_it_has_given_back(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    limit(db, 60)
+    insert_jtd(db)
+    db.execute("ALTER FUNCTION jtd.give_back_v1 SET lock_timeout = 0")
+    with (
+        ThreadedHttpServer(answer(200)) as server,
+        held_up(dsn, db, "claim_v1") as release,
+        running(dsn, "email:webhook", tmp_path, **webhook(server)) as daemon,
+        psycopg.connect(dsn) as user,
+    ):
+        until_held_up(db)
+        user.execute("SELECT FROM jtd.rates FOR UPDATE")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("worker.draining")
+        release()
+        wait_until(
+            db,
+            "SELECT count(*) > 0 FROM pg_stat_activity"
+            " WHERE cardinality(pg_blocking_pids(pid)) > 0 AND query LIKE '%give_back_v1%'",
+        )
+        eventually(lambda: one(db, "SELECT count(*) FROM jtd.inflight") == 0)
+        db.execute("SELECT pg_sleep(1)")
+        assert daemon.process.poll() is None, "it ended before its tokens were given back"
+        assert one(db, USED) > 1
+        user.rollback()
+        assert daemon.wait() == 0
+    assert (one(db, SENT), one(db, USED)) == (0, 0)
+
+
 def test_a_limit_that_is_set_while_a_worker_runs_is_heeded(
     dsn: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 -- Makes one message of the jobs that wait with some whose window is over: the oldest carries the others.
 -- Called by: jtd.release_due.  Locks: the jobs that wait with them, by id, SKIP LOCKED: one that is held by somebody goes
--- by itself later.  Returns the jobs it took along, which the caller releases with its own; NULL when one of them takes
--- no change (SQLSTATE 22, 23): then each goes by itself.
+-- by itself later.  Returns the jobs it took along, which the caller releases with its own. When one of them takes no
+-- change (SQLSTATE 22, 23) each goes by itself, see jtd.part_batch.
 -- Up to 100 go together, and no more than 1,000 of one key at a time. What goes alone: jobs whose template does not read
 -- items, since the others would be left out, approved templates of a provider, whose parameters are those of one job, and
 -- jobs with attachments, a large payload, or one that is no object.
@@ -67,7 +67,7 @@ BEGIN
     WHERE j.id = x.id;
     RETURN held;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
-    RETURN NULL;
+    RETURN jtd.part_batch(held);
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.close_batches(uuid[]) FROM PUBLIC;

@@ -1,5 +1,5 @@
 -- Lets a job that is edited while it waits for others, or for its carrier, go by itself, as it is now.
--- Called by: BEFORE UPDATE row trigger on public.n_jtd, where a column changes that says to whom, what or when.
+-- Called by: BEFORE UPDATE row trigger on public.n_jtd, where a column changes that says to whom, how, what or when.
 -- Locks: the jobs that an edited carrier would have carried.
 CREATE OR REPLACE FUNCTION jtd.keep_batch() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER

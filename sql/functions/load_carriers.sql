@@ -1,7 +1,8 @@
 -- Settles which jobs the messages of carriers carry, once, when a worker first takes them.
 -- Called by: jtd.claim_v1.  Locks: the jobs that go with them, by id, SKIP LOCKED; the caller holds the carriers.
 -- One that may not be sent any more, or that somebody holds, is left out, and goes by itself; so every attempt has the
--- same content, and a job is called sent only if it was in the message.
+-- same content, and a job is called sent only if it was in the message. A carrier with one that takes no change (SQLSTATE
+-- 22, 23) goes alone.
 CREATE OR REPLACE FUNCTION jtd.load_carriers(p_ids uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -22,7 +23,12 @@ BEGIN
     UPDATE public.n_jtd AS m SET carrier_id = m.id, next_retry_at = now()
     WHERE m.id = ANY (held) AND m.id <> ALL (loaded);
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
-    UPDATE public.n_jtd AS c SET carries = ARRAY[c.id] WHERE c.id = ANY (p_ids);
+    IF cardinality(p_ids) > 1 THEN
+        PERFORM jtd.load_carriers(p_ids[: cardinality(p_ids) / 2]);
+        PERFORM jtd.load_carriers(p_ids[cardinality(p_ids) / 2 + 1 :]);
+    ELSE
+        UPDATE public.n_jtd AS c SET carries = ARRAY[c.id] WHERE c.id = ANY (p_ids);
+    END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION jtd.load_carriers(uuid[]) FROM PUBLIC;

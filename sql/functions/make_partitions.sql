@@ -1,5 +1,6 @@
 -- Makes the partitions of the audit trail for this month and the three to come.
 -- Called by: jtd.tick_v1, sql/triggers.sql.  Locks: the audit trail, briefly, and only when one is missing.
+-- A new one is closed to the web roles of hosts that grant them every new table, see 001.
 -- A month that already has rows in the default partition stays there: nothing is ever refused for want of one,
 -- and nobody is locked out for the sake of one that cannot be made.
 CREATE OR REPLACE FUNCTION jtd.make_partitions() RETURNS void
@@ -9,6 +10,7 @@ SET lock_timeout = '100ms'
 AS $$
 DECLARE
     month record;
+    web_role text;
 BEGIN
     FOR month IN
         SELECT 'n_jtd_history_' || to_char(m.start, 'YYYY_MM') AS name, m.start, m.start + interval '1 month' AS stop
@@ -25,6 +27,9 @@ BEGIN
             EXECUTE format('CREATE TABLE IF NOT EXISTS public.%I PARTITION OF public.n_jtd_history '
                 'FOR VALUES FROM (%L) TO (%L)', month.name,
                 to_char(month.start, 'YYYY-MM-DD 00:00+00'), to_char(month.stop, 'YYYY-MM-DD 00:00+00'));
+            FOR web_role IN SELECT r.rolname FROM pg_roles AS r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+                EXECUTE format('REVOKE ALL ON public.%I FROM %I', month.name, web_role);
+            END LOOP;
         EXCEPTION WHEN check_violation OR lock_not_available OR insufficient_privilege
                 OR invalid_object_definition THEN
             NULL;  -- the default partition takes its rows, or one that the operator made

@@ -19,11 +19,9 @@ BEGIN
         LIMIT p_limit);
     IF held <> '{}' THEN
         taken_along := jtd.close_batches(held);
-        IF taken_along IS NOT NULL THEN  -- what exceeded a batch's bound has its turn with the next tick
-            held := ARRAY(
-                SELECT j.id FROM public.n_jtd AS j LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
-                WHERE j.id = ANY (held) AND (w.batch_key IS NULL OR j.carrier_id IS NOT NULL));
-        END IF;
+        held := ARRAY(  -- what exceeded a batch's bound has its turn with the next tick
+            SELECT j.id FROM public.n_jtd AS j LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
+            WHERE j.id = ANY (held) AND (w.batch_key IS NULL OR j.carrier_id IS NOT NULL));
         PERFORM jtd.follow_carriers(held);
         PERFORM jtd.unlist(held || taken_along);
         PERFORM jtd.step(ARRAY(

@@ -6,7 +6,6 @@ CLAIM = "sql/functions/claim_v1.sql"
 ENQUEUE = "sql/functions/enqueue_row.sql"
 GATE = "sql/functions/gate.sql"
 QUIET = "sql/functions/quiet_until.sql"
-TENANTS = "tests/test_tenants.py::"
 
 
 def _ignored(column: str, edit: Edit, *tests: str) -> Mutant:
@@ -26,7 +25,7 @@ MUTANTS = (
         ),
         tests=(
             "tests/test_enqueue.py::test_a_job_for_later_waits_for_its_time",
-            f"{TENANTS}test_a_delayed_source_waits_and_then_goes",
+            "tests/test_tenant_settings.py::test_a_delayed_source_waits_and_then_goes",
         ),
     ),
     Mutant(
@@ -113,7 +112,7 @@ MUTANTS = (
                 "(now() AT TIME ZONE 'UTC')::date AS today",
             ),
         ),
-        tests=(f"{TENANTS}test_the_day_of_a_limit_is_that_of_the_tenant",),
+        tests=("tests/test_limits.py::test_the_day_of_a_limit_is_that_of_the_tenant",),
     ),
     Mutant(
         failure_mode="F28",
@@ -125,7 +124,7 @@ MUTANTS = (
                 "WHEN NOT j.is_live AND j.channel_code IN ('email', 'sms') AND NOT coalesce((",
             ),
         ),
-        tests=(f"{TENANTS}test_test_rows_leave_the_house_on_no_channel",),
+        tests=("tests/test_test_mode.py::test_test_rows_leave_the_house_on_no_channel",),
     ),
     Mutant(
         failure_mode="F28",
@@ -137,7 +136,7 @@ MUTANTS = (
                 "ON t.tenant_id = j.tenant_id AND t.is_live AND t.is_active",
             ),
         ),
-        tests=(f"{TENANTS}test_the_list_of_the_live_settings_lets_no_test_row_out",),
+        tests=("tests/test_test_mode.py::test_the_list_of_the_live_settings_lets_no_test_row_out",),
     ),
     Mutant(
         failure_mode="F29",
@@ -145,7 +144,7 @@ MUTANTS = (
         edits=(
             Edit(CLAIM, "FROM jtd.judge(held) AS g WHERE g.verdict = 'send';", "FROM jtd.judge(held) AS g;"),
         ),
-        tests=(f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",),
+        tests=("tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",),
     ),
     Mutant(
         failure_mode="F30",
@@ -157,7 +156,7 @@ MUTANTS = (
                 "WHEN s.bypasses_gates OR j.performed_by_type = 'vani' THEN NULL",
             ),
         ),
-        tests=(f"{TENANTS}test_nothing_that_a_producer_writes_passes_a_gate",),
+        tests=("tests/test_tenant_settings.py::test_nothing_that_a_producer_writes_passes_a_gate",),
     ),
     Mutant(
         failure_mode="F37",
@@ -169,7 +168,7 @@ MUTANTS = (
                 "ELSE 'failed' END, judged.reason);",
             ),
         ),
-        tests=(f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",),
+        tests=("tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",),
     ),
     Mutant(
         failure_mode="F37",
@@ -181,12 +180,12 @@ MUTANTS = (
                 "UPDATE public.n_jtd AS j SET retry_count = j.retry_count + 1, next_retry_at = d.until",
             ),
         ),
-        tests=(f"{TENANTS}test_in_quiet_hours_a_message_waits_for_their_end",),
+        tests=("tests/test_quiet_hours.py::test_in_quiet_hours_a_message_waits_for_their_end",),
     ),
     _ignored(
         "quiet_hours_start",
         Edit(GATE, "WHEN quiet.until IS NOT NULL THEN 'quiet_hours'", "WHEN false THEN 'quiet_hours'"),
-        f"{TENANTS}test_in_quiet_hours_a_message_waits_for_their_end",
+        "tests/test_quiet_hours.py::test_in_quiet_hours_a_message_waits_for_their_end",
     ),
     _ignored(
         "quiet_hours_exempt",
@@ -195,7 +194,7 @@ MUTANTS = (
             "WHERE t.quiet_hours_start IS NOT NULL AND NOT (",
             "WHERE t.quiet_hours_start IS NOT NULL OR NOT (",
         ),
-        f"{TENANTS}test_urgent_and_identity_messages_are_exempt_as_far_as_the_tenant_says",
+        "tests/test_quiet_hours.py::test_urgent_and_identity_messages_are_exempt_as_far_as_the_tenant_says",
     ),
     _ignored(
         "daily_limit",
@@ -204,7 +203,7 @@ MUTANTS = (
             "tenant.daily_limit::bigint - day.used, tenant.monthly_limit",
             "tenant.monthly_limit",
         ),
-        f"{TENANTS}test_a_daily_limit_lets_through_so_many_and_the_rest_tomorrow",
+        "tests/test_limits.py::test_a_daily_limit_lets_through_so_many_and_the_rest_tomorrow",
     ),
     _ignored(
         "monthly_limit",
@@ -213,18 +212,18 @@ MUTANTS = (
             ", tenant.monthly_limit::bigint - month.used)))::integer;",
             ")))::integer;",
         ),
-        f"{TENANTS}test_a_limit_may_cancel_what_is_over_it",
+        "tests/test_limits.py::test_a_limit_may_cancel_what_is_over_it",
     ),
     _ignored(
         "limit_action",
         Edit(GATE, "AND t.limit_action = 'block' AND", "AND false AND"),
-        f"{TENANTS}test_a_limit_may_cancel_what_is_over_it",
+        "tests/test_limits.py::test_a_limit_may_cancel_what_is_over_it",
     ),
     Mutant(
         failure_mode="F38",
         what="a hold outlives the limit that it was for",
         edits=(Edit("sql/functions/is_held.sql", "AND h.limits = jtd.limits_of(t))", ")"),),
-        tests=(f"{TENANTS}test_a_hold_ends_with_the_limits_that_it_was_for",),
+        tests=("tests/test_limits.py::test_a_hold_ends_with_the_limits_that_it_was_for",),
     ),
     _ignored(
         "rate_limits",
@@ -233,7 +232,7 @@ MUTANTS = (
             "OR t.rate_limits ? j.channel_code)",
             "OR false)",
         ),
-        f"{TENANTS}test_a_tenants_rate_is_exact_while_many_claim",
+        "tests/test_limits.py::test_a_tenants_rate_is_exact_while_many_claim",
     ),
     _ignored(
         "channels_enabled",
@@ -242,12 +241,12 @@ MUTANTS = (
             "WHEN t.id IS NOT NULL AND coalesce(t.channels_enabled",
             "WHEN false AND coalesce(t.channels_enabled",
         ),
-        f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",
+        "tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",
     ),
     _ignored(
         "channels_enabled of the source",
         Edit(GATE, "WHEN j.channel_code <> ALL (ts.channels_enabled) THEN", "WHEN false THEN"),
-        f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",
+        "tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",
     ),
     _ignored(
         "channels_enabled of the source, by routing,",
@@ -256,52 +255,52 @@ MUTANTS = (
             "coalesce(ts.channels_enabled, s.default_channels)",
             "s.default_channels",
         ),
-        f"{TENANTS}test_the_tenants_channels_for_a_source_come_before_its_own",
+        "tests/test_routing.py::test_the_tenants_channels_for_a_source_come_before_its_own",
     ),
     _ignored(
         "is_enabled",
         Edit(GATE, "WHEN ts.is_enabled IS FALSE THEN", "WHEN false THEN"),
-        f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",
+        "tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",
     ),
     _ignored(
         "test_recipients",
         Edit(GATE, "WHERE t.test_recipients <> '{}'", "WHERE false"),
-        f"{TENANTS}test_a_listed_recipient_gets_test_messages",
+        "tests/test_test_mode.py::test_a_listed_recipient_gets_test_messages",
     ),
     _ignored(
         "n_jtd_suppressions",
         Edit(GATE, "WHEN suppressed.kind IS NOT NULL THEN", "WHEN false THEN"),
-        f"{TENANTS}test_who_does_not_want_a_message_gets_none",
+        "tests/test_preferences.py::test_who_does_not_want_a_message_gets_none",
     ),
     _ignored(
         "a pause of a tenant",
         Edit(GATE, "WHEN tenant_pause.code IS NOT NULL THEN", "WHEN false THEN"),
-        f"{TENANTS}test_a_paused_tenant_waits_and_goes_on",
+        "tests/test_pauses.py::test_a_paused_tenant_waits_and_goes_on",
     ),
     _ignored(
         "a pause of a source type",
         Edit(GATE, "WHEN source_pause.code IS NOT NULL THEN", "WHEN false THEN"),
-        f"{TENANTS}test_a_paused_source_type_waits_and_goes_on",
+        "tests/test_pauses.py::test_a_paused_source_type_waits_and_goes_on",
     ),
     _ignored(
         "is_active of a source type",
         Edit(GATE, "WHEN NOT s.is_active THEN", "WHEN false THEN"),
-        f"{TENANTS}test_a_switch_counts_for_what_is_queued_already",
+        "tests/test_tenant_settings.py::test_a_switch_counts_for_what_is_queued_already",
     ),
     _ignored(
         "priority_override",
         Edit(ENQUEUE, "coalesce(own.priority_override, NEW.priority,", "coalesce(NEW.priority,"),
-        f"{TENANTS}test_a_priority_override_stands_in_for_the_priority_of_a_row",
+        "tests/test_tenant_settings.py::test_a_priority_override_stands_in_for_the_priority_of_a_row",
     ),
     _ignored(
         "default_priority",
         Edit(ENQUEUE, "own.default_priority, event.default_priority", "event.default_priority"),
-        f"{TENANTS}test_a_tenants_default_priority_is_that_of_rows_that_name_none",
+        "tests/test_tenant_settings.py::test_a_tenants_default_priority_is_that_of_rows_that_name_none",
     ),
     _ignored(
         "delay_seconds",
         Edit(ENQUEUE, "IF event.is_message AND own.delay_seconds > 0 THEN", "IF false THEN"),
-        f"{TENANTS}test_a_delayed_source_waits_and_then_goes",
+        "tests/test_tenant_settings.py::test_a_delayed_source_waits_and_then_goes",
     ),
     _ignored(
         "batch_window_seconds",
@@ -315,7 +314,7 @@ MUTANTS = (
             "j.template_id, j.template_version, coalesce(ts.templates ->> j.channel_code, j.template_key),",
             "j.template_id, j.template_version, j.template_key,",
         ),
-        f"{TENANTS}test_the_tenants_template_for_a_source_stands_in_for_the_one_named",
+        "tests/test_tenant_settings.py::test_the_tenants_template_for_a_source_stands_in_for_the_one_named",
     ),
     _ignored(
         "default_channels",
@@ -324,6 +323,6 @@ MUTANTS = (
             "WHERE n.status_changed_at = now() AND r.value ->> 'recipient' IS NOT NULL",
             "WHERE false",
         ),
-        f"{TENANTS}test_a_message_without_a_channel_goes_to_each_channel_of_its_source",
+        "tests/test_routing.py::test_a_message_without_a_channel_goes_to_each_channel_of_its_source",
     ),
 )
