@@ -1,4 +1,4 @@
-"""Commands about jobs: show, enqueue, cancel, retry, resolve, attention."""
+"""Commands about jobs: show, enqueue, act, cancel, retry, resolve, attention."""
 
 import json
 from datetime import datetime
@@ -17,6 +17,14 @@ app = typer.Typer(rich_markup_mode=None)
 
 Id: TypeAlias = Annotated[UUID, typer.Argument(metavar="ID", help="The id of the job, a UUID.")]
 
+ACT: Final = {
+    "done": "it is {status} now",
+    "flagged": "it is {status} now; its flow has no such step, and the audit trail says so",
+    "unchanged": "nothing changed: it is {status} already",
+    "absent": "there is no job {id} in this database; look at the id and the database",
+    "not_work": "nothing changed: it is a message, which a worker carries out; see cancel and retry",
+}
+"""What each answer of jtd.act means; the last two are mistakes."""
 CANCEL: Final = {
     "cancelled": "cancelled; nothing more of it will be sent",
     "too_late": "not cancelled: it was handed to its provider, or its flow allows no such step any more; "
@@ -142,6 +150,33 @@ def cancel(
     with session(dsn, "cancel", actor=actor(as_)) as conn:
         answer = conn.execute("SELECT jtd.cancel(%s, %s)", [jtd_id, reason]).fetchall()[0][0]
     _answer(jtd_id, answer, CANCEL, as_json)
+
+
+@app.command()
+def act(
+    jtd_id: Id,
+    status: Annotated[str, typer.Argument(metavar="STATUS", help="Where it goes, e.g. confirmed.")],
+    dsn: Dsn,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit trail; some steps need one.")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(parser=time, metavar="TIME", help="The new time, ISO 8601 with offset.")
+    ] = None,
+    by: Annotated[UUID | None, typer.Option(help="The id of the person who does it.")] = None,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an appointment, a visit or a task one step on."""
+    name = actor(as_)
+    with session(dsn, "act", actor=name) as conn:
+        query = "SELECT jtd.act(%s, %s, %s, %s, %s, %s)"
+        answer = conn.execute(query, [jtd_id, status, by, reason, at, name]).fetchall()[0][0]
+    sentence = ACT[answer].format(id=jtd_id, status=status)
+    if as_json:
+        write_json({"id": jtd_id, "answer": answer, "sentence": sentence})
+    else:
+        write(sentence)
+    if answer in {"absent", "not_work"}:
+        raise typer.Exit(1)
 
 
 @app.command()

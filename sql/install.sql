@@ -21,6 +21,8 @@ SET LOCAL check_function_bodies = off;
 \ir 012_create_jtd_batches.sql
 \ir 013_close_jtd_suppressions.sql
 \ir 015_pin_provider_templates.sql
+\ir 019_create_jtd_work.sql
+\ir functions/act.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
 \ir functions/adopt.sql
@@ -98,6 +100,9 @@ SET LOCAL check_function_bodies = off;
 \ir functions/last_msg_id.sql
 \ir functions/leave_v1.sql
 \ir functions/limits_of.sql
+\ir functions/list_work.sql
+\ir functions/list_work_inserted.sql
+\ir functions/list_work_updated.sql
 \ir functions/load_carriers.sql
 \ir functions/lost.sql
 \ir functions/make_partitions.sql

@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 40 flag. Statement triggers fire for zero rows too, and
+-- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 35 list work, 40 flag. Statement triggers fire for zero rows too, and
 -- cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
@@ -58,6 +58,16 @@ CREATE OR REPLACE TRIGGER n_jtd_30_heed_updated
     AFTER UPDATE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.heed_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_35_list_work_inserted
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.list_work_inserted();
+
+CREATE OR REPLACE TRIGGER n_jtd_35_list_work_updated
+    AFTER UPDATE ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.list_work_updated();
 
 CREATE OR REPLACE TRIGGER n_jtd_40_flag_payload
     AFTER INSERT ON public.n_jtd
@@ -134,7 +144,7 @@ BEGIN
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
-                'pause_provider', 'resume_provider', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+                'pause_provider', 'resume_provider', 'act', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
                 'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1')))
     LOOP

@@ -20,6 +20,8 @@ BEGIN
         ids := ARRAY(SELECT j.id FROM public.n_jtd AS j WHERE j.id < sweep.below ORDER BY j.id DESC LIMIT p_limit);
     END IF;
     mended := jtd.mend(ids);
+    PERFORM jtd.list_work(ARRAY(  -- work that was made while triggers were off
+        SELECT u.id FROM unnest(ids) AS u (id) WHERE NOT EXISTS (SELECT FROM jtd.work AS w WHERE w.jtd_id = u.id)));
     IF cardinality(ids) = p_limit THEN
         UPDATE jtd.sweeps AS s SET below = ids[p_limit], found = s.found + mended;
     ELSE
