@@ -97,15 +97,14 @@ class SingleSend(ABC):
         if len(batch) == 1:
             return [await self.send_one(batch[0])]
         answers = await asyncio.gather(*map(self.send_one, batch), return_exceptions=True)
-        return [self._result(answer) for answer in answers]
-
-    @staticmethod
-    def _result(answer: SendResult | BaseException) -> SendResult:
-        if isinstance(answer, asyncio.CancelledError):
-            raise answer
-        if isinstance(answer, BaseException):
-            return Unknown(code="adapter_error", reason=f"the adapter raised {type(answer).__name__}")
-        return answer
+        return [unanswered(answer) if isinstance(answer, BaseException) else answer for answer in answers]
 
     async def aclose(self) -> None:  # noqa: B027 - most adapters keep nothing open
         """Nothing to close unless the adapter keeps connections."""
+
+
+def unanswered(error: BaseException) -> Unknown:
+    """Say what is known of a send that raised: nothing; a cancellation goes on."""
+    if isinstance(error, asyncio.CancelledError):
+        raise error
+    return Unknown(code="adapter_error", reason=f"the adapter raised {type(error).__name__}")

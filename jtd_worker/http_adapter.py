@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
-from jtd_worker.adapter import Capabilities, SingleSend, UnknownRule
+from jtd_worker.adapter import Capabilities, SingleSend, UnknownRule, unanswered
 from jtd_worker.errors import ConfigurationError, RecipientError, RenderError
 from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts
 from jtd_worker.masking import Mask, contact
@@ -60,7 +61,20 @@ def url_of_call(base_url: HttpUrl, path: str, **query: str) -> httpx.URL:
     return url.copy_merge_params(query) if query else url
 
 
-class HttpAdapter(SingleSend):
+class _Asking:
+    """What adapters of HTTP APIs hold: capabilities by their settings, secrets to hide, connections."""
+
+    def __init__(self, settings: SendSettings, capabilities: Capabilities, secrets: Iterable[str]) -> None:
+        self.capabilities = replace(capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule)
+        self._mask = Mask.of("<secret>", secrets)
+        self._exchange = Exchange(Timeouts.within(settings.timeout_seconds))
+
+    async def aclose(self) -> None:
+        """Close the kept-alive connections."""
+        await self._exchange.aclose()
+
+
+class HttpAdapter(_Asking, SingleSend):
     """A provider that takes one message in one request."""
 
     def __init__(
@@ -80,12 +94,10 @@ class HttpAdapter(SingleSend):
 
         `read` judges an answer and leaves reasons unmasked; `secrets` never appear in one.
         """
-        self.capabilities = replace(capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule)
+        super().__init__(settings, capabilities, secrets)
         self._write = write
         self._writing_may_wait = writing_may_wait
         self._read = read
-        self._mask = Mask.of("<secret>", secrets)
-        self._exchange = Exchange(Timeouts.within(settings.timeout_seconds))
 
     async def send_one(self, message: Message) -> SendResult:
         """Write, ask once and read; a message that cannot be written is refused before anything is."""
@@ -95,37 +107,129 @@ class HttpAdapter(SingleSend):
             is_long = self._writing_may_wait or message.attachments
             write = asyncio.to_thread(self._write, message) if is_long else None
             request = await write if write else self._write(message)
-        except ConfigurationError as error:
-            return Refused(
-                retry=Retry.AFTER_OPERATOR,
-                scope=Scope.CREDENTIAL,
-                code="credential_missing",
-                reason=mask.reason(str(error)),
-            )
-        except (RenderError, RecipientError, ValueError) as error:
+        except _UNWRITABLE as error:
             return _unwritable(error, mask)
         answer = await self._exchange.ask(request, mask)
+        return _masked(self._read(answer), mask) if isinstance(answer, Answer) else answer
+
+
+class BatchHttpAdapter(_Asking):
+    """A provider that takes several messages in one request, where they share a template, say.
+
+    No request names a recipient twice: where the provider gives one id to all its messages, that and the
+    recipient still tell whose receipt it is. A request that is refused because of one message is parted
+    in halves until that one is alone.
+    """
+
+    def __init__(
+        self,
+        settings: SendSettings,
+        capabilities: Capabilities,
+        group: Callable[[Message], Hashable],
+        write: Callable[[Sequence[Message]], HttpRequest],
+        read: Callable[[Answer, Sequence[Message]], Sequence[SendResult]],
+        *,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        """At most `capabilities.batch_size` messages of equal `group` go together; attachments go alone.
+
+        `group` and `write` may raise what `write` of HttpAdapter may; a message with which they do is
+        refused, and no other. `read` gives a result per message in their order, with reasons unmasked:
+        that all are refused for good, with the scope of a message or recipient, must mean that none was
+        taken; and what is uncertain is Unknown for all.
+        """
+        super().__init__(settings, capabilities, secrets)
+        self._group = group
+        self._write = write
+        self._read = read
+
+    async def send(self, batch: Sequence[Message]) -> Sequence[SendResult]:
+        """Send the messages in as few requests as can be, side by side."""
+        calls = list(self._calls(batch))
+        answers = await asyncio.gather(
+            *(self._call([batch[place] for place in places]) for places in calls), return_exceptions=True
+        )
+        results: dict[int, SendResult] = {}
+        for places, answer in zip(calls, answers, strict=True):
+            told = [unanswered(answer)] * len(places) if isinstance(answer, BaseException) else answer
+            results.update(zip(places, told, strict=True))
+        return [results[place] for place in range(len(batch))]
+
+    def _calls(self, batch: Sequence[Message]) -> Iterator[Sequence[int]]:
+        """Part a batch into requests; a message is meant by its place."""
+        together: dict[Hashable, list[int]] = {}
+        times: Counter[Hashable] = Counter()
+        for place, message in enumerate(batch):
+            group = None if len(batch) == 1 else self._group_of(message)
+            if group is None:
+                yield [place]
+                continue
+            times[group, message.to] += 1
+            together.setdefault((group, times[group, message.to]), []).append(place)
+        size = self.capabilities.batch_size
+        for places in together.values():
+            yield from (places[start : start + size] for start in range(0, len(places), size))
+
+    def _group_of(self, message: Message) -> Hashable:
+        """Return what messages of one request share; None if this one goes by itself."""
+        if message.attachments:
+            return None
+        try:
+            self._write([message])
+            return self._group(message)
+        except _UNWRITABLE:
+            return None
+
+    async def _call(self, messages: Sequence[Message]) -> Sequence[SendResult]:
+        mask = sum((contact(message.to) for message in messages), self._mask)
+        try:
+            has_files = any(message.attachments for message in messages)
+            write = asyncio.to_thread(self._write, messages) if has_files else None
+            request = await write if write else self._write(messages)
+        except _UNWRITABLE as error:
+            return [_unwritable(error, mask)] * len(messages)
+        answer = await self._exchange.ask(request, mask)
         if not isinstance(answer, Answer):
-            return answer
-        result = self._read(answer)
-        return result if isinstance(result, Sent) else replace(result, reason=mask.reason(result.reason))
+            return [answer] * len(messages)
+        results = self._read(answer, messages)
+        if len(messages) > 1 and all(map(_is_of_one, results)):
+            half = len(messages) // 2
+            return [*await self._call(messages[:half]), *await self._call(messages[half:])]
+        return [_masked(result, mask) for result in results]
 
-    async def aclose(self) -> None:
-        """Close the kept-alive connections."""
-        await self._exchange.aclose()
+
+_OF_TEMPLATE: Final = {"template_missing", "template_invalid"}
+_UNWRITABLE: Final = (ConfigurationError, RenderError, RecipientError, ValueError)
 
 
-def _unwritable(error: RenderError | RecipientError | ValueError, mask: Mask) -> Refused:
+def _is_of_one(result: SendResult) -> bool:
+    """Whether one message is to blame, though it may have been said of all of a request."""
+    return (
+        isinstance(result, Refused)
+        and result.retry in (Retry.NEVER, Retry.ELSEWHERE)
+        and result.scope in (Scope.RECIPIENT, Scope.MESSAGE)
+    )
+
+
+def _masked(result: SendResult, mask: Mask) -> SendResult:
+    return result if isinstance(result, Sent) else replace(result, reason=mask.reason(result.reason))
+
+
+def _unwritable(error: ConfigurationError | RenderError | RecipientError | ValueError, mask: Mask) -> Refused:
+    retry = Retry.NEVER
     match error:
+        case ConfigurationError():
+            retry, scope, code = Retry.AFTER_OPERATOR, Scope.CREDENTIAL, "credential_missing"
         case RecipientError():
             scope, code = Scope.RECIPIENT, "recipient_invalid"
         case RenderError():
-            scope, code = Scope.MESSAGE, error.code
+            scope = Scope.TEMPLATE if error.code in _OF_TEMPLATE else Scope.MESSAGE
+            code = error.code
         case _:
             scope, code = Scope.MESSAGE, "message_unfit"
     # what the codec says quotes the text that it cannot encode
     text = "a character that cannot be encoded" if isinstance(error, UnicodeError) else str(error)
-    return Refused(retry=Retry.NEVER, scope=scope, code=code, reason=mask.reason(text))
+    return Refused(retry=retry, scope=scope, code=code, reason=mask.reason(text))
 
 
 def json_body(document: Mapping[str, Any]) -> bytes:

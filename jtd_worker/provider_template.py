@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from jtd_worker import whatsapp_template
 from jtd_worker.errors import RenderError
 from jtd_worker.jtd import Jtd
 from jtd_worker.message import ProviderTemplate
@@ -24,8 +25,6 @@ MAX_ID: Final = 200
 # One value, written out as `{{ name }}` writes it, without its name having to be one that Jinja2 can parse.
 _PARAMETER: Final = Part("parameter", Sandbox(autoescape=False), "{{ value }}", {}, MAX_PART)
 _NAME: Final = re.compile(r"[a-z0-9_]+")
-_LINE_BREAK: Final = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
-_MOST_SPACES: Final = 4
 
 
 def fill_in(jtd: Jtd, template: Template, variables: Mapping[str, Json]) -> ProviderTemplate | None:
@@ -43,7 +42,7 @@ def fill_in(jtd: Jtd, template: Template, variables: Mapping[str, Json]) -> Prov
         _check_names([variable.name for variable in template.variables])
     parameters = tuple(_parameters(template.variables, variables))
     if jtd.channel_code == "whatsapp":
-        _check_for_whatsapp(parameters)
+        whatsapp_template.check_parameters(parameters)
     return ProviderTemplate(
         id=provider_id or "",
         language=template.language or jtd.locale or template.locale,
@@ -89,22 +88,3 @@ def _parameters(declared: Sequence[Variable], values: Mapping[str, Json]) -> Ite
     for name in (variable.name for variable in declared):
         value = values.get(name)
         yield name, "" if value is None else _PARAMETER.render({"value": value, METER: meter})
-
-
-def _check_for_whatsapp(parameters: Sequence[tuple[str, str]]) -> None:
-    """Refuse what WhatsApp takes and does not deliver; to mend a text is up to who wrote it."""
-    unsafe = [f"{name} {fault}" for name, text in parameters if (fault := _fault(text))]
-    if unsafe:
-        raise RenderError("parameter_unsafe", f"WhatsApp delivers no such parameters: {', '.join(unsafe)}")
-
-
-def _fault(text: str) -> str | None:
-    if not text.strip():
-        return "is blank"
-    if _LINE_BREAK.search(text):
-        return "has a line break"
-    if "\t" in text:
-        return "has a tab"
-    if " " * (_MOST_SPACES + 1) in text:
-        return f"has more than {_MOST_SPACES} spaces in a row"
-    return None

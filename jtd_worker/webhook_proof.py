@@ -4,10 +4,11 @@ import hmac
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from jtd_worker.receipt import ForgedError, MalformedError, WebhookRequest
 
@@ -33,6 +34,29 @@ class SignedReceipts(ReceiptSecrets):
     """How old it may be, in seconds; it may be as far in the future."""
 
 
+class SecretUrlReceipts(ReceiptSecrets):
+    """Settings of a webhook without a signature: who calls it must know its URL."""
+
+    @field_validator("secrets")
+    @classmethod
+    def _are_long(cls, secrets: SecretStr) -> SecretStr:
+        words = secrets.get_secret_value().split()
+        if not words or min(map(len, words)) < SECRET_LENGTH:
+            raise ValueError(f"each secret of a URL needs {SECRET_LENGTH} characters: openssl rand -hex 24")
+        return secrets
+
+
+SECRET_LENGTH: Final = 24
+"""Characters that a secret has which stands in a URL: nothing else keeps forgers out."""
+
+
+def must_name_a_secret(request: WebhookRequest, secrets: Iterable[str]) -> None:
+    """Raise ForgedError unless the URL ends in one of `secrets`, or has it as its parameter `key`."""
+    parts = urlsplit(request.url)
+    given = [unquote(parts.path.rpartition("/")[2]), *parse_qs(parts.query).get("key", [])]
+    must_be_one_of(given, secrets, what="key of the URL")
+
+
 def header(request: WebhookRequest, name: str) -> str:
     """Return the header `name`, in lower case; ForgedError where it is missing."""
     try:
@@ -50,7 +74,7 @@ def must_be_near(unix_seconds: str, request: WebhookRequest, max_age_seconds: in
         raise ForgedError("the signed time is too far from ours: an old copy, or a clock that is wrong")
 
 
-def must_be_one_of(given: Iterable[str], expected: Iterable[str]) -> None:
+def must_be_one_of(given: Iterable[str], expected: Iterable[str], *, what: str = "signature") -> None:
     """Raise ForgedError unless a signature that was given is one that was expected; in constant time."""
     wanted = [one.encode() for one in expected]
     found = False
@@ -59,7 +83,7 @@ def must_be_one_of(given: Iterable[str], expected: Iterable[str]) -> None:
         for one in wanted:
             found |= hmac.compare_digest(raw, one)
     if not found:
-        raise ForgedError("the signature does not fit")
+        raise ForgedError(f"the {what} does not fit")
 
 
 def document(request: WebhookRequest) -> Any:

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from smtp_server import DROP, GARBAGE, HANG, Certificate, Rule, SmtpServer, on
 
 from jtd_worker.adapter import UnknownRule
 from jtd_worker.channels.email_smtp import EmailSmtp, Settings, build, ehlo_name
@@ -25,6 +24,7 @@ from jtd_worker.message import Attachment, Message
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.smtp_connect import Timeouts
 from jtd_worker.smtp_reply import Mask
+from jtd_worker.testing.smtp_server import DROP, GARBAGE, HANG, Certificate, Rule, SmtpServer, on
 
 SENDER = "Acme <no-reply@acme.example>"
 PASSWORD = "s3cret-pass"
