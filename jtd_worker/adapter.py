@@ -21,6 +21,8 @@ class UnknownRule(StrEnum):
 
     IDEMPOTENT_RETRY = "idempotent_retry"
     """Send again: the provider drops the second one by its idempotency key."""
+    WAIT_FOR_RECEIPT = "wait_for_receipt"
+    """Wait 15 minutes for a receipt that names the job, then hold; only with `echoes_reference`."""
     HOLD = "hold"
     """Stop and let a person decide; `error_code = outcome_unknown`."""
     RESEND = "resend"
@@ -52,6 +54,15 @@ class Capabilities:
     sureness: Sureness = Sureness.OWN
     has_receipts: bool = False
     """Whether the provider reports what became of a message; the module then has `build_receipts`."""
+    echoes_reference: bool = False
+    """Whether its receipts name our JTD id, also of a message whose send was never answered."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a rule that would wait for what can never come."""
+        if self.unknown_rule is UnknownRule.WAIT_FOR_RECEIPT and not self.echoes_reference:
+            raise ValueError(
+                "wait_for_receipt needs a provider whose receipts name our id (echoes_reference)"
+            )
 
     @property
     def needs_hand_off(self) -> bool:

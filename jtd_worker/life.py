@@ -25,9 +25,14 @@ CONTENT: Final = ("units", "kept", "characters")
 """Keys of the row's execution_result that tell what became of its text: numbers only."""
 DETAILS: Final = (
     "attempt", "outcome", "verdict", "provider", "provider_message_id", "error_code", "error_message",
-    "not_before",
+    "not_before", "kind", "code", "at",
 )  # fmt: skip
 """Keys of a history row's details that functions of ours write."""
+
+RECEIPT: Final = (
+    "received_at", "kind", "provider", "state", "state_reason", "occurred_at", "code", "provider_message_id",
+)  # fmt: skip
+"""The columns of a receipt that waits, or changed nothing. Not its reason: nobody has read it yet."""
 
 
 def public(life: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +43,7 @@ def public(life: Mapping[str, Any]) -> dict[str, Any]:
             {name: entry.get(name) for name in HISTORY} | {"details": _details(entry)}
             for entry in life["history"]
         ],
+        "receipts": [{name: entry.get(name) for name in RECEIPT} for entry in life["receipts"]],
         "explain": life["explain"],
     }
 
@@ -47,7 +53,7 @@ def tell(life: Mapping[str, Any], now: datetime) -> Iterator[RenderableType]:
 
     `life` is what `public` returned; `now` is the database's clock.
     """
-    row, history, explain = life["jtd"], life["history"], life["explain"]
+    row, history, explain, receipts = life["jtd"], life["history"], life["explain"], life["receipts"]
     columns = {name: moment(value) if name.endswith("_at") else value for name, value in row.items()}
     yield table(("", ""), [(name, value) for name, value in columns.items() if value not in (None, "")])
     until = None if explain["place"] == "final" else now
@@ -58,6 +64,15 @@ def tell(life: Mapping[str, Any], now: datetime) -> Iterator[RenderableType]:
             for entry, lasted in zip(history, _lasted(history, until), strict=True)
         ],
     )
+    if receipts:
+        yield table(
+            ("received at (UTC)", "receipt", "by", "state", "why"),
+            [
+                (moment(entry["received_at"]), *(entry[name] for name in ("kind", "provider", "state")), why)
+                for entry in receipts
+                for why in (entry["state_reason"] or "",)
+            ],
+        )
     yield f"Next: {explain['sentence']}"
 
 

@@ -54,6 +54,8 @@ class Tick:
     admitted: int
     reclaimed: int
     found: int
+    receipts: int
+    """Receipts applied, for want of a process that does it at once."""
     is_adopted: bool
     breakers: Mapping[tuple[str, str], float]
     limits: Mapping[tuple[str, str | None], int | None]
@@ -281,6 +283,7 @@ class Queue:
             admitted=done["admitted"],
             reclaimed=done["reclaimed"],
             found=done["found"],
+            receipts=done["receipts"],
             is_adopted=done["is_adopted"],
             breakers={(channel, provider): seconds for channel, provider, seconds in done["breakers"]},
             limits={(channel, provider): limit for channel, provider, limit in done["limits"]},

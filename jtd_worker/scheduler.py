@@ -76,6 +76,8 @@ class Scheduler:
             if tick.found:
                 self._metrics.found.inc(tick.found)
                 log.warning("jtd.found", count=tick.found)
+            if tick.receipts:
+                log.info("receipts.applied", count=tick.receipts)
             if (
                 self._stop_when_idle
                 and not self._queue.held

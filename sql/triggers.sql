@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 35 list work, 40 flag. Statement triggers fire for zero rows too, and
+-- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 35 list work and what was sent, 40 flag. Statement triggers fire for zero rows too, and
 -- cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
@@ -68,6 +68,16 @@ CREATE OR REPLACE TRIGGER n_jtd_35_list_work_updated
     AFTER UPDATE ON public.n_jtd
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.list_work_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_35_sent_inserted
+    AFTER INSERT ON public.n_jtd
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.sent_inserted();
+
+CREATE OR REPLACE TRIGGER n_jtd_35_sent_updated
+    AFTER UPDATE ON public.n_jtd
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.sent_updated();
 
 CREATE OR REPLACE TRIGGER n_jtd_40_flag_payload
     AFTER INSERT ON public.n_jtd

@@ -658,6 +658,8 @@ def test_an_unknown_outcome_is_retried_under_the_same_id_unless_settings_say_oth
     usual = build(settings("https://hooks.example/in"), "sms").capabilities
     assert usual.unknown_rule is UnknownRule.IDEMPOTENT_RETRY
     assert usual.needs_hand_off
+    waiting = build(settings("https://hooks.example/in", unknown="wait_for_receipt"), "sms").capabilities
+    assert waiting.unknown_rule is UnknownRule.WAIT_FOR_RECEIPT
     held = build(settings("https://hooks.example/in", unknown="hold"), "sms").capabilities
     assert held.unknown_rule is UnknownRule.HOLD
     assert held.needs_hand_off

@@ -678,6 +678,7 @@ def test_clear_text_is_allowed_to_this_machine(host: str) -> None:
         ({"host": "mail acme"}, "host name"),
         ({"port": 0}, "port"),
         ({"unknown": "idempotent_retry"}, "no idempotency key"),
+        ({"unknown": "wait_for_receipt"}, "no receipts"),
         ({"colour": "red"}, "colour"),
     ],
 )

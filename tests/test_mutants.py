@@ -12,7 +12,7 @@ from tests.mutants import MUTANTS
 from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).parent.parent
-FAILURE_MODES = [f"F{n}" for n in (*range(1, 22), *range(24, 31), 37, 38, *range(53, 60))]
+FAILURE_MODES = [f"F{n}" for n in (*range(1, 22), *range(24, 31), 37, 38, 46, *range(53, 60))]
 
 every_mutant = pytest.mark.parametrize(
     "mutant", MUTANTS, ids=lambda mutant: f"{mutant.failure_mode}: {mutant.what}"

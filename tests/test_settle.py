@@ -319,7 +319,7 @@ def test_a_release_wakes_a_sleeper(worker: Worker, dsn: str, db: psycopg.Connect
 # Unknown
 
 
-@pytest.mark.parametrize("rule", ["hold", "wait_for_receipt", None])
+@pytest.mark.parametrize("rule", ["hold", None])
 def test_an_unknown_outcome_is_held_unless_its_rule_allows_another_attempt(
     worker: Worker, db: psycopg.Connection, rule: str | None
 ) -> None:

@@ -21,7 +21,10 @@ from jtd_worker.verdict import Verdict, refusal
 
 # `webhook-id` is the scheme's own key against duplicates, so a receiver that follows the scheme drops the
 # second copy. Whoever runs one that does not sets `unknown` to `hold`.
-CAPABILITIES = Capabilities(unknown_rule=UnknownRule.IDEMPOTENT_RETRY)
+CAPABILITIES = Capabilities(
+    unknown_rule=UnknownRule.IDEMPOTENT_RETRY,
+    echoes_reference=True,  # the receiver knows the message by no other id
+)
 
 # The scheme's own rules; for the rest see `verdict.py`.
 _BY_STATUS: Mapping[int, Verdict] = {

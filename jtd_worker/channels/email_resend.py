@@ -28,7 +28,10 @@ from jtd_worker.webhook_proof import ReceiptSecrets, document, header, moment, r
 # The key is remembered for 24 hours, longer than the longest wait between two attempts; the bytes of a retry
 # are the same, as it asks.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.IDEMPOTENT_RETRY, sureness=Sureness.VECTORS, has_receipts=True
+    unknown_rule=UnknownRule.IDEMPOTENT_RETRY,
+    sureness=Sureness.VECTORS,
+    has_receipts=True,
+    echoes_reference=True,
 )
 
 _REFERENCE: Final = "jtd_id"

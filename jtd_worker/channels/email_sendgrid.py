@@ -32,7 +32,7 @@ from jtd_worker.webhook_proof import SignedReceipts, document, header, moment, m
 
 # There is no key against duplicates; a mail sent twice shows twice, one that is missing shows never.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.RESEND, sureness=Sureness.VECTORS, has_receipts=True
+    unknown_rule=UnknownRule.RESEND, sureness=Sureness.VECTORS, has_receipts=True, echoes_reference=True
 )
 
 _REFERENCE: Final = "jtd_id"

@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
 
@@ -79,7 +80,8 @@ def build(settings: Settings, channel: str) -> Adapter:
     signer = AwsSigner("ses", settings.region, key)
     return HttpAdapter(
         settings,
-        CAPABILITIES,
+        # without one its notifications do not have our tag
+        replace(CAPABILITIES, echoes_reference=settings.configuration_set is not None),
         partial(_write, settings, signer),
         _read,
         secrets=key[1:] if key else (),

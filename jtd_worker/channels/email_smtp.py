@@ -66,6 +66,8 @@ class Settings(BaseModel):
     def _is_possible(cls, unknown: UnknownRule) -> UnknownRule:
         if unknown is UnknownRule.IDEMPOTENT_RETRY:
             raise ValueError("SMTP knows no idempotency key; choose resend or hold")
+        if unknown is UnknownRule.WAIT_FOR_RECEIPT:
+            raise ValueError("SMTP brings no receipts; choose resend or hold")
         return unknown
 
     @model_validator(mode="after")

@@ -6,7 +6,11 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    failed uuid[] := ARRAY(SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome IN ('retry', 'failed', 'unknown'));
+    awaiting uuid[] := ARRAY(
+        SELECT r.id FROM unnest(p_results) AS r WHERE r.outcome = 'unknown' AND r.rule = 'wait_for_receipt');
+    failed uuid[] := ARRAY(
+        SELECT r.id FROM unnest(p_results) AS r
+        WHERE r.outcome IN ('retry', 'failed', 'unknown') AND r.id <> ALL (awaiting));
     again uuid[] := ARRAY(
         SELECT r.id FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
         WHERE (r.outcome = 'retry' OR (r.outcome = 'unknown' AND r.rule IN ('idempotent_retry', 'resend')))
@@ -36,6 +40,7 @@ BEGIN
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = r.id AND f.attempt = r.attempt AND f.handed_off_at IS NOT NULL
     WHERE j.id = r.id AND r.outcome IN ('retry', 'snooze', 'failed', 'unknown', 'blocked');
 
+    PERFORM jtd.await_receipts(awaiting);
     PERFORM jtd.step(failed, 'failed');
     UPDATE public.n_jtd AS j SET completed_at = now()
     WHERE j.id = ANY (failed) AND j.id <> ALL (again);

@@ -28,7 +28,7 @@ BEGIN
         WHERE s.event_type_code = job.event_type_code AND s.code = job.status_code AND s.is_terminal
     ) THEN
         RETURN 'final';
-    ELSIF handed_off_at IS NOT NULL OR is_carried
+    ELSIF handed_off_at IS NOT NULL OR is_carried OR (job.status_code = 'pending' AND job.transition_note = 'receipt')
         OR (job.status_code = 'failed' AND job.error_code IN ('outcome_unknown', 'written_off'))
         OR NOT jtd.is_valid_step(job.event_type_code, job.status_code, 'cancelled')
     THEN

@@ -23,7 +23,8 @@ AS $$
         || CASE p.place
             WHEN 'waiting' THEN format('waits for %s%s; then it %s%s', why.clause,
                 CASE WHEN w.reason NOT IN ('source_paused', 'batched') THEN to_char(w.due, '" until "YYYY-MM-DD HH24:MI:SS TZ') END,
-                CASE WHEN w.due >= j.expires_at THEN 'expires'
+                CASE WHEN w.reason = 'receipt' THEN 'is held until a person says what became of it: jtd.resolve'
+                    WHEN w.due >= j.expires_at THEN 'expires'
                     WHEN w.reason = 'batched' THEN 'ends as that does: job ' || j.carrier_id ELSE 'takes its turn for channel ' || j.channel_code END,
                 CASE WHEN j.error_code IS NULL THEN '' ELSE format('; attempts used: %s of %s, the last ended with %s',
                     j.retry_count, j.max_retries + 1, concat_ws(': ', j.error_code, j.error_message)) END)
@@ -36,6 +37,8 @@ AS $$
                 to_char(f.claimed_at, 'YYYY-MM-DD HH24:MI:SS TZ'),
                 CASE WHEN f.handed_off_at IS NULL THEN 'nothing has been handed to the provider yet'
                     ELSE 'it was handed to the provider, and if the worker stops now the rule is ' || f.unknown_rule END)
+                || coalesce((SELECT '; what its provider reported already (' || string_agg(DISTINCT x.kind, ', ') || ') waits for the result'
+                    FROM public.n_jtd_receipts AS x WHERE x.state = 'parked' AND x.jtd_id = j.id), '')
             WHEN 'sent' THEN format('was sent%s%s%s%s; only a receipt of the provider can still change it',
                 ' with job ' || nullif(j.carrier_id, j.id),
                 ' by ' || j.provider_code,

@@ -27,6 +27,7 @@ BEGIN
         FROM public.n_jtd AS j
         LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
         WHERE j.id = ANY (p_ids) AND j.status_code = 'pending'
+            AND j.transition_note IS DISTINCT FROM 'receipt'  -- it may have been sent: jtd.release_due holds it
             AND coalesce(greatest(j.scheduled_at, j.next_retry_at), now()) <= now()
             AND NOT jtd.window_closed(j.tenant_id, j.channel_code, jtd.lane(j.priority, s.is_urgent)));
     IF due <> '{}' THEN

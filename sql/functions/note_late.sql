@@ -3,7 +3,7 @@
 -- The late proof of a send settles the job while no newer attempt has begun; any other is a remark. A delivery that
 -- was to be written here has not taken place, and proves nothing.
 -- An attempt that the job does not know yet tells that the database lost what was written last, by a failover: what
--- it came to holds, and one of unknown outcome is held, or on record as a possible duplicate.
+-- it came to holds, and one of unknown outcome is held, waits for a receipt, or on record as a possible duplicate.
 CREATE OR REPLACE FUNCTION jtd.note_late(p_results jtd.result[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -26,13 +26,15 @@ DECLARE
             AND r.id <> ALL (resolved)
         ORDER BY r.id, r.attempt DESC);
     held uuid[] := ARRAY(
-        SELECT r.id FROM unnest(doubts) AS r WHERE r.rule IN ('idempotent_retry', 'resend') IS NOT TRUE);
+        SELECT r.id FROM unnest(doubts) AS r
+        WHERE r.rule IN ('idempotent_retry', 'resend', 'wait_for_receipt') IS NOT TRUE);
+    awaiting uuid[] := ARRAY(SELECT r.id FROM unnest(doubts) AS r WHERE r.rule = 'wait_for_receipt');
 BEGIN
     PERFORM jtd.remark(r.id,
         CASE WHEN r.outcome = 'sent' AND r.delivery IS NULL AND r.attempt < j.attempt
                 AND j.status_code IN ('sent', 'delivered', 'read', 'viewed', 'signed', 'rejected', 'bounced')
             THEN 'duplicate_known'
-            WHEN r.id <> ALL (held) AND EXISTS (
+            WHEN r.id <> ALL (held || awaiting) AND EXISTS (
                 SELECT FROM unnest(doubts) AS d WHERE d.id = r.id AND d.attempt = r.attempt) THEN 'possible_duplicate'
             ELSE 'late_result' END,
         left(r.reason, 2000),
@@ -41,6 +43,11 @@ BEGIN
             'provider', r.provider, 'provider_message_id', r.provider_message_id)))
     FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
     WHERE r.outcome <> 'release';
+
+    PERFORM jtd.save_sent_ids(  -- receipts may speak of either copy
+        array_agg(jtd.message_key(j.channel_code, r.provider, r.provider_message_id)), array_agg(r.id))
+    FROM unnest(p_results) AS r JOIN public.n_jtd AS j ON j.id = r.id
+    WHERE r.provider_message_id IS NOT NULL;
 
     PERFORM jtd.step(ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (resolved) AND j.status_code = 'queued'),
@@ -67,8 +74,8 @@ BEGIN
 
     UPDATE public.n_jtd AS j
     SET attempt = r.attempt, provider_code = r.provider, executed_at = coalesce(j.executed_at, now()),
-        error_code = CASE WHEN j.id = ANY (held) THEN 'outcome_unknown' ELSE j.error_code END,
-        error_message = CASE WHEN j.id = ANY (held) THEN left(r.reason, 2000) ELSE j.error_message END,
+        error_code = CASE WHEN j.id = ANY (held || awaiting) THEN 'outcome_unknown' ELSE j.error_code END,
+        error_message = CASE WHEN j.id = ANY (held || awaiting) THEN left(r.reason, 2000) ELSE j.error_message END,
         execution_result = jsonb_strip_nulls(jsonb_build_object('outcome', r.outcome, 'attempt', r.attempt,
             'bound_to', CASE WHEN r.rule = 'idempotent_retry' THEN r.provider END))
             || jtd.content(j.execution_result, r.units, r.kept, r.characters),
@@ -77,6 +84,7 @@ BEGIN
     JOIN public.n_jtd AS o ON o.id = r.id
     LEFT JOIN public.n_jtd_channels AS c ON c.code = o.channel_code
     WHERE j.id = r.id;
+    PERFORM jtd.await_receipts(awaiting);
     PERFORM jtd.step(held, 'failed', 'late_result');
     UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (held);
 END

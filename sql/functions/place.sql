@@ -28,17 +28,19 @@ BEGIN
         SELECT j.id, j.channel_code, j.tenant_id, coalesce(j.priority, 5) AS priority,
             jtd.lane(j.priority, s.is_urgent) AS lane, coalesce(s.bypasses_gates, false) OR NOT j.is_live OR j.attempt > 0 AS is_exempt,
             CASE WHEN j.carrier_id <> j.id THEN 'batched'
+                WHEN j.status_code = 'pending' AND j.transition_note = 'receipt' THEN 'receipt'
                 WHEN p.code IS NOT NULL AND coalesce(greatest(j.scheduled_at, j.next_retry_at) <= now(), true)
                     THEN 'source_paused'
                 WHEN j.scheduled_at >= greatest(j.scheduled_at, j.next_retry_at) THEN 'scheduled'
                 ELSE coalesce(j.transition_note, 'retry') END AS reason,
-            -- a scheduled job is listed as waiting even when due: release_due takes its step to pending
+            -- a job that is scheduled, or waits for a receipt, is listed as waiting even when due: release_due takes its step
             CASE WHEN j.carrier_id <> j.id THEN now() + interval '1 hour'  -- or until its carrier has come to something
+                WHEN j.status_code = 'pending' AND j.transition_note = 'receipt' THEN coalesce(j.next_retry_at, now())
                 WHEN p.code IS NOT NULL AND coalesce(greatest(j.scheduled_at, j.next_retry_at) <= now(), true)
                     THEN least(now() + interval '1 hour', j.expires_at)  -- or until jtd.resume_source
                 WHEN greatest(j.scheduled_at, j.next_retry_at) > now() OR j.status_code = 'scheduled'
                 THEN least(coalesce(greatest(j.scheduled_at, j.next_retry_at), now()), j.expires_at) END AS due,
-            j.status_code = 'scheduled' AS is_scheduled,
+            j.status_code = 'scheduled' OR (j.transition_note = 'receipt') IS TRUE AS keeps_waiting,
             CASE WHEN j.transition_note = 'batch' AND j.carrier_id IS NULL AND j.next_retry_at > now()
                 THEN jtd.batch_key(j, c.recipient_key) END AS batch_key
         FROM public.n_jtd AS j
@@ -51,14 +53,14 @@ BEGIN
     ), waits AS (
         INSERT INTO jtd.waiting (jtd_id, due, channel_code, tenant_id, reason, batch_key)
         SELECT l.id, l.due, l.channel_code, l.tenant_id, l.reason, l.batch_key FROM listed AS l
-        WHERE l.is_scheduled OR l.due > now()
+        WHERE l.keeps_waiting OR l.due > now()
         ON CONFLICT (jtd_id) DO UPDATE
         SET due = excluded.due, reason = excluded.reason, batch_key = excluded.batch_key
     )
     INSERT INTO jtd.ready (jtd_id, channel_code, lane, tenant_id, priority, is_exempt)
     SELECT l.id, l.channel_code, l.lane, l.tenant_id, l.priority, l.is_exempt
     FROM listed AS l
-    WHERE NOT l.is_scheduled AND coalesce(l.due <= now(), true)
+    WHERE NOT l.keeps_waiting AND coalesce(l.due <= now(), true)
     ON CONFLICT (jtd_id) DO UPDATE SET lane = excluded.lane, priority = excluded.priority;
 END
 $$;

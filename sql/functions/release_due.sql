@@ -1,4 +1,5 @@
--- Places waiting jobs whose time has come; scheduled ones take their step to pending.
+-- Places waiting jobs whose time has come; scheduled ones take their step to pending, and of those that waited for a
+-- receipt in vain nobody knows whether they were sent.
 -- Called by: jtd.tick_v1.  Locks: rows of n_jtd as they come due, SKIP LOCKED.  Returns how many it placed.
 -- Jobs that somebody holds are passed over, however many. One that takes no change (SQLSTATE 22, 23) waits another
 -- hour, with a note in its audit trail.
@@ -8,6 +9,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     held uuid[];
+    unreported uuid[];  -- whose provider has sent no receipt
     taken_along uuid[];  -- whose window is over with that of the oldest of them
 BEGIN
     held := ARRAY(
@@ -22,6 +24,14 @@ BEGIN
         held := ARRAY(  -- what exceeded a batch's bound has its turn with the next tick
             SELECT j.id FROM public.n_jtd AS j LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
             WHERE j.id = ANY (held) AND (w.batch_key IS NULL OR j.carrier_id IS NOT NULL));
+        unreported := ARRAY(
+            SELECT j.id FROM public.n_jtd AS j
+            WHERE j.id = ANY (held) AND j.status_code = 'pending' AND j.transition_note = 'receipt'
+                AND coalesce(j.next_retry_at <= now(), true));
+        IF unreported <> '{}' THEN
+            PERFORM jtd.step(unreported, 'failed', 'no_receipt');
+            UPDATE public.n_jtd AS j SET completed_at = now() WHERE j.id = ANY (unreported);
+        END IF;
         PERFORM jtd.follow_carriers(held);
         PERFORM jtd.unlist(held || taken_along);
         PERFORM jtd.step(ARRAY(

@@ -9,6 +9,7 @@ AS $$
         WHEN 'delay' THEN 'the delay that its tenant sets for the source'
         WHEN 'batch' THEN 'others to the same recipient, to go with them'
         WHEN 'batched' THEN 'the message that carries it, too'
+        WHEN 'receipt' THEN 'a receipt of its provider, for nobody knows whether it was sent'
         WHEN 'quiet_hours' THEN 'the end of its tenant''s quiet hours'
         WHEN 'daily_limit' THEN 'the next day of its tenant, whose limit is used up'
         WHEN 'monthly_limit' THEN 'the next month of its tenant, whose limit is used up'

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import claim, fairness, lease, outage, provider, retry, settle, sweep, tenant
+from tests.mutants import claim, fairness, lease, outage, provider, receipts, retry, settle, sweep, tenant
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
@@ -13,6 +13,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = tuple(
             *lease.MUTANTS,
             *outage.MUTANTS,
             *provider.MUTANTS,
+            *receipts.MUTANTS,
             *retry.MUTANTS,
             *settle.MUTANTS,
             *sweep.MUTANTS,
