@@ -52,6 +52,8 @@ class Capabilities:
     batch_size: int = 1
     """The most messages that one call of `send` takes; from 1."""
     sureness: Sureness = Sureness.OWN
+    devices: str | None = None
+    """The family of devices that it sends to, e.g. `fcm`; None if it goes by the recipient alone."""
     has_receipts: bool = False
     """Whether the provider reports what became of a message; the module then has `build_receipts`."""
     echoes_reference: bool = False

@@ -13,9 +13,10 @@ from jtd_worker.adapter import Adapter
 from jtd_worker.breaker import Breakers, Provider
 from jtd_worker.content import NO_LIMIT, Content, ContentLimit, fit
 from jtd_worker.errors import RenderError
+from jtd_worker.fan_out import Joint
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
-from jtd_worker.message import Message
+from jtd_worker.message import Device, Message
 from jtd_worker.outcome import Failed, Outcome, Release, Snooze, outcome
 from jtd_worker.queue import Queue
 from jtd_worker.rate import Permit, Rates, count, cut
@@ -51,6 +52,7 @@ class Item:
     message: Message
     content: Content
     settle: Callable[[Outcome, str | None], None]
+    """Of the whole message, or of this part of it."""
     refusal: tuple[Outcome, str] | None = None
     """How it ends if no other provider takes it, and who refused it."""
 
@@ -94,31 +96,42 @@ class Executor:
         """
         clock = stopwatch()
 
-        def settle_as(jtd: Jtd, content: Content | None) -> Callable[[Outcome, str | None], None]:
+        def settle_as(
+            jtd: Jtd, content: Content | None, devices: tuple[Device, ...] = ()
+        ) -> Callable[[Outcome, str | None], None]:
             return lambda ended, provider: self._settler.put(
                 Settlement(
                     jtd=jtd,
                     outcome=ended,
                     provider=provider,
                     content=content,
+                    devices=devices,
                     seconds=clock(),
                     settled=settled,
                 )
             )
 
         await self._load_templates(jtds)
+        devices_of = await self._load_devices(jtds)
         by_outlets: dict[tuple[Outlet, ...], list[Item]] = {}
         for number, jtd in enumerate(jtds, start=1):
             rendered = self._render(jtd)
-            settle = settle_as(jtd, None if isinstance(rendered, Failed) else rendered[1])
             if isinstance(rendered, Failed):
-                settle(rendered, None)
+                settle_as(jtd, None)(rendered, None)
             elif outlets := self._outlets_of(jtd):
                 message, content = rendered
-                item = Item(jtd=jtd, message=message, content=content, settle=settle)
-                by_outlets.setdefault(outlets, []).append(item)
+                priority, devices = devices_of.get(jtd.id, (message.priority, ()))
+                settle = settle_as(jtd, content, devices)
+                parts = _parts(outlets, devices)
+                if not parts:
+                    settle(_no_device(jtd), None)
+                joint = Joint(len(parts), len(devices), settle)
+                for takers, theirs in parts:
+                    part = replace(message, priority=priority, devices=theirs) if theirs else message
+                    item = Item(jtd=jtd, message=part, content=content, settle=joint.settle)
+                    by_outlets.setdefault(takers, []).append(item)
             else:
-                settle(_gone(jtd), None)
+                settle_as(jtd, rendered[1])(_gone(jtd), None)
             if number % RENDERS_AT_ONCE == 0 or (
                 not isinstance(rendered, Failed) and rendered[0].attachments
             ):
@@ -153,6 +166,14 @@ class Executor:
         if missing:
             for row in await self._queue.templates(missing):
                 self._templates.add_row(row)
+
+    async def _load_devices(self, jtds: Sequence[Jtd]) -> Mapping[UUID, tuple[int, tuple[Device, ...]]]:
+        wanted = [
+            jtd.id
+            for jtd in jtds
+            if any(outlet.adapter.capabilities.devices for outlet in self._outlets_of(jtd))
+        ]
+        return await self._queue.devices(wanted) if wanted else {}
 
     def _render(self, jtd: Jtd) -> tuple[Message, Content] | Failed:
         if jtd.template_id is None or jtd.template_version is None:
@@ -273,6 +294,31 @@ class Executor:
             await self._dispatch(others, elsewhere, permit)
 
 
+def _parts(
+    outlets: tuple[Outlet, ...], devices: tuple[Device, ...]
+) -> list[tuple[tuple[Outlet, ...], tuple[Device, ...]]]:
+    """Part a message by families of devices: to each its devices, and the outlets that reach them, in order.
+
+    Outlets that need no devices stand in for those of the first part, and serve users who have none.
+    No part at all: nobody reaches the user.
+    """
+    families = dict.fromkeys(outlet.adapter.capabilities.devices for outlet in outlets)
+    takers = {
+        family: tuple(outlet for outlet in outlets if outlet.adapter.capabilities.devices == family)
+        for family in families
+    }
+    others = takers.pop(None, ())
+    parts = [
+        (taker, theirs)
+        for family, taker in takers.items()
+        if (theirs := tuple(device for device in devices if device.family == family))
+    ]
+    if others:
+        (first, theirs), *rest = parts or [((), ())]
+        parts = [((*first, *others), theirs), *rest]
+    return parts
+
+
 def _leaves(outlets: Sequence[Outlet]) -> bool:
     """Whether what goes to `outlets` leaves the house, and needs a token."""
     return not outlets[0].adapter.capabilities.transactional
@@ -304,6 +350,20 @@ def _results(answer: Sequence[SendResult] | BaseException, number: int) -> Seque
 
 def _is_result(answer: object) -> bool:
     return isinstance(answer, Sent | Refused | Throttled | Unknown)
+
+
+def _no_device(jtd: Jtd) -> Failed:
+    try:
+        UUID(jtd.to)
+    except ValueError:
+        return Failed(
+            code="recipient_invalid",
+            reason="a push goes to a user id, a uuid; a bare token is not taken: "
+            "register it for its user with jtd.register_device",
+        )
+    return Failed(
+        code="no_device", reason="the user has registered no device that a provider of this channel reaches"
+    )
 
 
 def _gone(jtd: Jtd) -> Failed:

@@ -102,6 +102,7 @@ class HttpAdapter(_Asking, SingleSend):
     async def send_one(self, message: Message) -> SendResult:
         """Write, ask once and read; a message that cannot be written is refused before anything is."""
         mask = self._mask + contact(message.to)
+        mask += Mask.of("<device>", (device.token for device in message.devices))
         try:
             # encoding megabytes takes its time: not that of the event loop
             is_long = self._writing_may_wait or message.attachments

@@ -36,6 +36,21 @@ class ProviderTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device on which a user sees pushes, as he registered it."""
+
+    id: UUID
+    family: str
+    """The kind of provider that reaches it: `fcm` or `webpush`."""
+    token: str = field(repr=False)
+    """The registration token, or the endpoint of the subscription."""
+    keys: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    """Of webpush `p256dh` and `auth`, base64url."""
+    registered_at: datetime
+    """Differs between any two registrations of the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message to one recipient.
 
@@ -71,3 +86,9 @@ class Message:
     """Where the recipient unsubscribes with one click (RFC 8058), where the source type asks for it."""
     template: ProviderTemplate | None = None
     """What a provider of approved templates sends instead of `text`; None: nothing was approved."""
+    expires_at: datetime | None = None
+    """After it the message is worth nothing."""
+    priority: int = 5
+    """1 to 10, higher is more urgent; told to providers that reach devices, else 5."""
+    devices: tuple[Device, ...] = ()
+    """Where a provider with `Capabilities.devices` sends it: all that the user has of that family."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias, assert_never
+from uuid import UUID
 
 from jtd_worker import result as results
 from jtd_worker.adapter import UnknownRule
@@ -27,6 +28,7 @@ class Retry:
     reason: str
     delay: timedelta | None = None
     response: Mapping[str, results.Json] = field(default_factory=dict)
+    gone_devices: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Failed:
     code: str
     reason: str
     response: Mapping[str, results.Json] = field(default_factory=dict)
+    gone_devices: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +75,21 @@ def outcome(result: results.SendResult, rule: UnknownRule) -> Outcome:
             return Sent(result=result)
         case results.Refused(retry=results.Retry.LATER):
             return Retry(
-                code=result.code, reason=result.reason, delay=result.retry_after, response=result.response
+                code=result.code,
+                reason=result.reason,
+                delay=result.retry_after,
+                response=result.response,
+                gone_devices=result.gone_devices,
             )
         case results.Refused(retry=results.Retry.AFTER_OPERATOR):
             return Snooze(code=result.code, reason=result.reason, delay=AFTER_OPERATOR_PAUSE)
         case results.Refused(retry=results.Retry.NEVER | results.Retry.ELSEWHERE):
-            return Failed(code=result.code, reason=result.reason, response=result.response)
+            return Failed(
+                code=result.code,
+                reason=result.reason,
+                response=result.response,
+                gone_devices=result.gone_devices,
+            )
         case results.Throttled():
             return Snooze(code=result.code, reason=result.reason, delay=result.retry_after)
         case results.Unknown():
@@ -86,3 +98,16 @@ def outcome(result: results.SendResult, rule: UnknownRule) -> Outcome:
             raise AssertionError(result.retry)
         case _:
             assert_never(result)
+
+
+def gone_devices(ended: Outcome) -> tuple[UUID, ...]:
+    """Return the devices to delete with this end; what is not told now comes up at the next attempt."""
+    match ended:
+        case Sent(result=result):
+            return result.gone_devices
+        case Retry() | Failed():
+            return ended.gone_devices
+        case Snooze() | Unknown() | Release():
+            return ()
+        case _:
+            assert_never(ended)

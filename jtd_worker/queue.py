@@ -16,6 +16,7 @@ from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link, Server
 from jtd_worker.foreign import clean
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import elapsed
+from jtd_worker.message import Device
 from jtd_worker.result import Json
 
 log = structlog.get_logger()
@@ -272,6 +273,18 @@ class Queue:
             [[key[0] for key in keys], [key[1] for key in keys]],
         )
         return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    async def devices(self, jtds: Sequence[UUID]) -> dict[UUID, tuple[int, tuple[Device, ...]]]:
+        """Return priority and devices of those `jtds` whose recipients have some, last registered first."""
+        rows = await self._claims.call(
+            "SELECT jtd_id, priority, id, family, token, keys, registered_at FROM jtd.devices_v1(%s)",
+            [list(jtds)],
+        )
+        found: dict[UUID, tuple[int, tuple[Device, ...]]] = {}
+        for jtd_id, priority, device_id, family, token, keys, registered_at in rows:
+            device = Device(id=device_id, family=family, token=token, keys=keys, registered_at=registered_at)
+            found[jtd_id] = priority, (*found.get(jtd_id, (priority, ()))[1], device)
+        return found
 
     async def tick(self, asleep: Sequence[str]) -> Tick:
         """Move on what only time can move; `asleep` are the queues whose readers wait."""

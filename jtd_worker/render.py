@@ -52,6 +52,7 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
         locale=jtd.locale,
         metadata=jtd.metadata,
         template=fill_in(jtd, template.template, variables),
+        expires_at=jtd.expires_at,
     )
 
 

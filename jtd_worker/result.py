@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias
+from uuid import UUID
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -56,6 +57,8 @@ class Sent:
     response: Mapping[str, Json] = field(default_factory=dict)
     """What the provider answered, for `n_jtd.provider_response`; no secrets, no message body."""
     delivery: Delivery | None = None
+    gone_devices: tuple[UUID, ...] = ()
+    """Devices of the message that are no more, by the provider's definite word; they are deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Refused:
     reason: str
     retry_after: timedelta | None = None
     response: Mapping[str, Json] = field(default_factory=dict)
+    gone_devices: tuple[UUID, ...] = ()
+    """As of `Sent`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

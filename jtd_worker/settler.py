@@ -12,8 +12,9 @@ import structlog
 from jtd_worker.content import Content
 from jtd_worker.foreign import clean, clean_json
 from jtd_worker.jtd import Jtd
+from jtd_worker.message import Device
 from jtd_worker.metrics import Metrics
-from jtd_worker.outcome import Failed, Outcome, Release, Retry, Sent, Snooze, Unknown
+from jtd_worker.outcome import Failed, Outcome, Release, Retry, Sent, Snooze, Unknown, gone_devices
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue
 from jtd_worker.result import Json
@@ -47,6 +48,8 @@ class Settlement:
     """The provider that said so, e.g. `smtp`; None when it came to none."""
     content: Content | None = None
     """What became of its text; None when there was none."""
+    devices: tuple[Device, ...] = ()
+    """Where it was to go, as they were registered when it was claimed."""
     seconds: float
     """From the claim to the outcome."""
     settled: Callable[[], None]
@@ -169,6 +172,11 @@ def document(settlement: Settlement) -> dict[str, Json]:
             pass
         case _:
             assert_never(settlement.outcome)
+    gone = frozenset(gone_devices(settlement.outcome))
+    if told := [device for device in settlement.devices if device.id in gone]:
+        fields["gone_devices"] = [
+            {"id": str(device.id), "registered_at": device.registered_at.isoformat()} for device in told
+        ]
     return fields
 
 

@@ -22,6 +22,7 @@ SET LOCAL check_function_bodies = off;
 \ir 013_close_jtd_suppressions.sql
 \ir 014_create_jtd_receipts.sql
 \ir 015_pin_provider_templates.sql
+\ir 017_create_push_devices.sql
 \ir 019_create_jtd_work.sql
 \ir functions/accept_receipts_v1.sql
 \ir functions/act.sql
@@ -55,11 +56,13 @@ SET LOCAL check_function_bodies = off;
 \ir functions/count_statement.sql
 \ir functions/defer.sql
 \ir functions/detach_source.sql
+\ir functions/devices_v1.sql
 \ir functions/discard.sql
 \ir functions/dispose.sql
 \ir functions/dlq_list.sql
 \ir functions/dlq_purge.sql
 \ir functions/dlq_requeue.sql
+\ir functions/drop_devices.sql
 \ir functions/enqueue.sql
 \ir functions/enqueue_row.sql
 \ir functions/event_type_added.sql
@@ -70,6 +73,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/fold_counts.sql
 \ir functions/follow_carriers.sql
 \ir functions/forget_deleted.sql
+\ir functions/forget_device.sql
 \ir functions/forget_v1.sql
 \ir functions/free_unpaused.sql
 \ir functions/gate.sql
@@ -154,6 +158,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/reclaim.sql
 \ir functions/reclaim_dead.sql
 \ir functions/refuse.sql
+\ir functions/register_device.sql
 \ir functions/register_v1.sql
 \ir functions/register_v2.sql
 \ir functions/release_due.sql

@@ -150,7 +150,7 @@ BEGIN
         FROM pg_catalog.pg_proc AS p
         CROSS JOIN pg_catalog.pg_roles AS r
         WHERE p.pronamespace = 'jtd'::regnamespace AND (
-            (r.rolname = 'jtd_producer' AND p.proname IN ('enqueue', 'set_preference'))
+            (r.rolname = 'jtd_producer' AND p.proname IN ('enqueue', 'set_preference', 'register_device', 'forget_device'))
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',

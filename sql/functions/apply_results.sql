@@ -111,6 +111,9 @@ BEGIN
     LOOP
         PERFORM FROM pgmq.delete(spent.queue_name, spent.msg_ids);
     END LOOP;
+    IF jsonb_path_exists(p_results, '$[*].gone_devices') THEN
+        PERFORM jtd.drop_devices(p_results);
+    END IF;
     RETURN QUERY SELECT r.id, r.attempt, r.answer FROM unnest(judged) AS r;
 END
 $$;

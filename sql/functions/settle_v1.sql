@@ -2,8 +2,8 @@
 -- Called by: the worker.  Locks: the rows, by id, SKIP LOCKED; a locked one is answered as such.
 -- Returns an answer per result: applied, already, late, locked or gone. An empty array gives no rows.
 -- p_results: [{id, attempt, outcome, code, reason, delay, rule, provider, provider_message_id, response,
---   delivery: {kind, row}, units, kept, characters}], outcome one of sent, retry, snooze, failed, blocked, unknown,
---   release; delay in seconds; units for the cost, NULL is 1; kept of how many characters, if the text was
+--   delivery: {kind, row}, units, kept, characters, gone_devices: [{id, registered_at}]}],
+--   outcome one of sent, retry, snooze, failed, blocked, unknown, release; delay in seconds; units for the cost, NULL is 1; kept of how many characters, if the text was
 --   cut. One result that cannot be stored is stripped of foreign text; the others stand. If the job takes no change at
 --   all, the answer is locked, and a warning says why.
 CREATE OR REPLACE FUNCTION jtd.settle_v1(p_worker uuid, p_results jsonb)
