@@ -21,6 +21,7 @@ from jtd_worker import (
     queue_commands,
     recovery_commands,
     settings,
+    vani_commands,
 )
 from jtd_worker.check import check as examine
 from jtd_worker.console import note, table, write, write_json
@@ -114,6 +115,7 @@ app.add_typer(job_commands.app)
 app.add_typer(queue_commands.app)
 app.add_typer(pause_commands.app)
 app.add_typer(recovery_commands.app)
+app.add_typer(vani_commands.app, name="vani")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ SET LOCAL check_function_bodies = off;
 \ir 015_pin_provider_templates.sql
 \ir 017_create_push_devices.sql
 \ir 019_create_jtd_work.sql
+\ir 020_create_jtd_vani.sql
 \ir functions/accept_receipts_v1.sql
 \ir functions/act.sql
 \ir functions/admit.sql
@@ -40,6 +41,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/audit_update.sql
 \ir functions/await_receipts.sql
 \ir functions/batch_key.sql
+\ir functions/before.sql
 \ir functions/begin_sweep.sql
 \ir functions/cancel.sql
 \ir functions/canonical.sql
@@ -72,6 +74,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/flag_payload.sql
 \ir functions/fold_counts.sql
 \ir functions/follow_carriers.sql
+\ir functions/foresee.sql
 \ir functions/forget_deleted.sql
 \ir functions/forget_device.sql
 \ir functions/forget_v1.sql
@@ -206,6 +209,16 @@ SET LOCAL check_function_bodies = off;
 \ir functions/trimmed.sql
 \ir functions/trip_v1.sql
 \ir functions/unlist.sql
+\ir functions/vani_configured.sql
+\ir functions/vani_message.sql
+\ir functions/vani_messages.sql
+\ir functions/vani_plan.sql
+\ir functions/vani_source_configured.sql
+\ir functions/vani_steps.sql
+\ir functions/vani_switched.sql
+\ir functions/vani_take.sql
+\ir functions/vani_tick.sql
+\ir functions/vani_tidy.sql
 \ir functions/wake_receipts.sql
 \ir functions/walk_receipts.sql
 \ir functions/watch_instance.sql

@@ -131,9 +131,24 @@ CREATE OR REPLACE TRIGGER n_jtd_tenant_config_changed
     BEFORE INSERT OR UPDATE ON public.n_jtd_tenant_config
     FOR EACH ROW EXECUTE FUNCTION jtd.settings_changed();
 
+CREATE OR REPLACE TRIGGER n_jtd_tenant_config_vani
+    BEFORE INSERT OR UPDATE ON public.n_jtd_tenant_config
+    FOR EACH ROW EXECUTE FUNCTION jtd.vani_configured();
+
+CREATE OR REPLACE TRIGGER n_jtd_tenant_source_config_vani
+    BEFORE INSERT OR UPDATE ON public.n_jtd_tenant_source_config
+    FOR EACH ROW EXECUTE FUNCTION jtd.vani_source_configured();
+
 CREATE OR REPLACE TRIGGER n_jtd_suppressions_kept
     BEFORE INSERT OR UPDATE ON public.n_jtd_suppressions
     FOR EACH ROW EXECUTE FUNCTION jtd.keep_suppression();
+
+-- The plan of every tenant for a month; ask for one tenant_id, or jtd.vani_plan() with a span of time. Who may not call that
+-- function may not read this.
+CREATE OR REPLACE VIEW jtd.vani_plan WITH (security_invoker = true) AS
+SELECT t.tenant_id, t.is_live, p.*
+FROM (SELECT DISTINCT w.tenant_id, w.is_live FROM jtd.work AS w WHERE w.next_at IS NOT NULL) AS t
+CROSS JOIN LATERAL jtd.vani_plan(t.tenant_id, now(), now() + interval '31 days', t.is_live, NULL) AS p;
 
 SELECT jtd.make_queues();
 SELECT jtd.make_partitions();
@@ -154,7 +169,7 @@ BEGIN
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
-                'pause_provider', 'resume_provider', 'act', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+                'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
                 'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1')))
     LOOP

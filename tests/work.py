@@ -30,3 +30,32 @@ def insert_work(db: psycopg.Connection, kind: str = "appointment", **columns: An
         **columns,
     }
     return insert_jtd(db, **given)
+
+
+def pass_time(db: psycopg.Connection, amount: str) -> None:
+    """Let time pass, for everything that work goes by: all its moments are as much earlier."""
+    db.execute("SET session_replication_role = replica")  # nobody has moved anything
+    for table, columns in _MOMENTS.items():
+        changes = ", ".join(f"{column} = {column} - %(amount)s::interval" for column in columns)
+        db.execute(f"UPDATE {table} SET {changes}".encode(), {"amount": amount})
+    db.execute(
+        "UPDATE public.n_jtd_tenant_config SET vani_since = (SELECT coalesce(jsonb_object_agg("
+        " s.key, (s.value #>> '{}')::timestamptz - %s::interval), '{}') FROM jsonb_each(vani_since) AS s)",
+        (amount,),
+    )
+    db.execute("SET session_replication_role = origin")
+
+
+_MOMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "public.n_jtd": ("scheduled_at", "expires_at", "next_retry_at", "created_at", "status_changed_at"),
+    "public.n_jtd_history": ("created_at",),
+    "public.n_jtd_tenant_source_config": ("auto_execute_since",),
+    "jtd.work": ("at", "at_since", "person_since", "looked_at", "next_at"),
+    "jtd.waiting": ("due",),
+}
+
+
+def tick(db: psycopg.Connection, times: int = 3) -> None:
+    """Let the scheduler look at what is due, as a worker does about once a second."""
+    for _ in range(times):
+        db.execute("SELECT jtd.tick_v1(%s, '{}')", (UUID(int=7),))

@@ -54,6 +54,10 @@ AS $$
             WHEN 'imported' THEN format('was brought here as %s, and is not sent unless a person adopts it: '
                 'jtd-worker adopt', j.status_code)
             WHEN 'work' THEN format('is %s, and waits for a person to take the next step', j.status_code)
+                || coalesce((
+                    SELECT format('; VaNi does of herself: %s at %s', s.rule, to_char(s.at, 'YYYY-MM-DD HH24:MI:SS TZ'))
+                    FROM jtd.vani_steps(ARRAY[j.id]) AS s
+                    WHERE s.is_on AND s.state IN ('due', 'ahead') ORDER BY s.at, s.step LIMIT 1), '')
             ELSE format('is %s, but on no list and in no queue', j.status_code)
         END || '.'
     FROM public.n_jtd AS j

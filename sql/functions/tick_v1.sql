@@ -1,10 +1,10 @@
 -- Moves on what only time can move: due jobs, dead workers' jobs, receipts, admission to the queues, lost jobs.
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
--- Returns {"leader", "due", "admitted", "reclaimed", "found", "receipts", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
+-- Returns {"leader", "due", "admitted", "reclaimed", "found", "worked", "receipts", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
 -- "breakers": [[channel, provider, seconds until a probe may go], ...], "limits": [[channel, provider or null for all, a minute or null], ...],
 -- "full": [[channel, provider, seconds until the normal lane, and until the urgent lane may take more], ...],
--- "content_rules": see jtd.content_rules_v1}: found counts jobs that were on no list; receipts those that were applied; wake names those of the caller's queues in which a message can be read now;
+-- "content_rules": see jtd.content_rules_v1}: found counts jobs that were on no list; worked the work that VaNi looked at; receipts those that were applied; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -12,6 +12,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     batch CONSTANT integer := 5000;
+    work_batch CONSTANT integer := 50;  -- each of them may be several messages to make
     leader boolean := pg_try_advisory_xact_lock(hashtextextended('jtd.tick', 0));
     due integer := 0;
     admitted integer := 0;
@@ -19,6 +20,7 @@ DECLARE
     found integer := 0;
     receipts integer := 0;
     more_receipts boolean := false;
+    worked integer := 0;
     adopted boolean := jtd.is_adopted();
 BEGIN
     IF leader THEN
@@ -39,12 +41,13 @@ BEGIN
             SELECT a.applied, a.more INTO receipts, more_receipts FROM jtd.apply_receipts_v1(1000) AS a;
         END IF;
         PERFORM jtd.prune_receipts(1000);
+        worked := jtd.vani_tick(work_batch);
         admitted := jtd.admit(batch);  -- at the end: until the commit its messages are in the way of others, and unread
         PERFORM jtd.show_usage(1000);
     END IF;
     RETURN jsonb_build_object(
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
-        'receipts', receipts,
+        'worked', worked, 'receipts', receipts,
         'is_adopted', adopted,
         'flushed', (SELECT s.flushed FROM jtd.server_v1() AS s),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
@@ -56,6 +59,7 @@ BEGIN
             FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
         'content_rules', jtd.content_rules_v1(),
         'more', greatest(due, reclaimed) >= batch OR more_receipts OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
+        'more', greatest(due, reclaimed) >= batch OR worked >= work_batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
             OR (leader AND jtd.is_pressed())
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'

@@ -1,0 +1,43 @@
+-- Makes the messages that are due about some work, as jobs of their own that go the way of all messages.
+-- Called by: jtd.vani_take.  Locks: nothing; the caller holds the work.
+-- A message is about the time that the work has now: what the producer wrote about it is replaced. Where the settings leave
+-- no channel, none is made, and the audit trail says so once.
+CREATE OR REPLACE FUNCTION jtd.vani_messages(p_ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO public.n_jtd (
+        tenant_id, event_type_code, source_type_code, channel_code, recipient_type, recipient_id, recipient_name,
+        recipient_contact, payload, template_key, metadata, expires_at, is_live, locale, parent_id, source_id,
+        source_ref, business_context, idempotency_key, performed_by_type, performed_by_id, performed_by_name)
+    SELECT j.tenant_id, m.event_type, m.source_type, m.channel, j.recipient_type, j.recipient_id, j.recipient_name,
+        j.recipient_contact,
+        CASE jsonb_typeof(j.payload) WHEN 'object' THEN jsonb_build_object(
+            'customer_name', j.recipient_name, 'service_type', j.payload ->> 'title',
+            'assigned_by', j.performed_by_name) || j.payload ELSE '{}' END
+            || CASE WHEN j.scheduled_at IS NULL THEN '{}' ELSE jsonb_build_object(
+                'appointment_date', m.local_time, 'service_date', m.local_time) END,
+        m.template_key,
+        jsonb_build_object('vani', jsonb_build_object(
+            'for', j.id, 'step', s.step, 'move', w.moves, 'person', j.recipient_id, 'rule', s.rule)),
+        s.until, j.is_live, j.locale, j.id, j.source_id, j.source_ref, j.business_context, s.key,
+        'vani', a.id, a.name
+    FROM jtd.vani_steps(p_ids) AS s
+    JOIN public.n_jtd AS j ON j.id = s.jtd_id
+    JOIN jtd.work AS w ON w.jtd_id = j.id
+    JOIN public.n_system_actors AS a ON a.code = 'vani'
+    CROSS JOIN LATERAL jtd.vani_message(s.step, j) AS m
+    WHERE s.state = 'due' AND s.key IS NOT NULL AND (m.channel IS NOT NULL OR EXISTS (
+        SELECT FROM jtd.route(m.event_type, m.source_type, j.tenant_id, j.is_live, j.recipient_contact,
+            j.recipient_id, j.payload)))
+    ORDER BY s.key
+    ON CONFLICT DO NOTHING;
+    PERFORM jtd.remark(s.jtd_id, 'note', format('VaNi sends nothing: %s (%s)',
+        CASE s.state WHEN 'late' THEN 'it was too late' ELSE 'no channel is on' END, s.rule), NULL)
+    FROM jtd.vani_steps(p_ids) AS s
+    JOIN jtd.work AS w ON w.jtd_id = s.jtd_id AND s.at > w.looked_at
+    WHERE s.state = 'late' OR (s.state = 'due' AND s.key IS NOT NULL);
+END
+$$;
+REVOKE ALL ON FUNCTION jtd.vani_messages(uuid[]) FROM PUBLIC;
