@@ -58,8 +58,8 @@ BEGIN
             coalesce(extract(epoch FROM r.urgent_free_at - clock_timestamp()), 0))), '[]')
             FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
         'content_rules', jtd.content_rules_v1(),
-        'more', greatest(due, reclaimed) >= batch OR more_receipts OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
-        'more', greatest(due, reclaimed) >= batch OR worked >= work_batch OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
+        'more', greatest(due, reclaimed) >= batch OR more_receipts OR worked >= work_batch
+            OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
             OR (leader AND jtd.is_pressed())
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
         'is_partitioned', to_regclass('public.n_jtd_history_'
