@@ -429,6 +429,14 @@ def test_other_changes_of_the_settings_leave_the_switch_as_it_is(db: psycopg.Con
 
 
 @pytest.mark.usefixtures("on")
+def test_in_a_copy_of_the_database_she_does_nothing(db: psycopg.Connection) -> None:
+    appointment = work(db)
+    db.execute("UPDATE jtd.instance SET database_oid = 1")
+    tick(db)
+    assert (status(db, appointment), made(db, appointment)) == ("created", [])
+
+
+@pytest.mark.usefixtures("on")
 def test_no_channel_is_said_once_and_holds_up_nothing(db: psycopg.Connection) -> None:
     set_source(db, source_type_code="appointment_created", channels_enabled=[])
     appointment = work(db)

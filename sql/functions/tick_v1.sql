@@ -41,7 +41,9 @@ BEGIN
             SELECT a.applied, a.more INTO receipts, more_receipts FROM jtd.apply_receipts_v1(1000) AS a;
         END IF;
         PERFORM jtd.prune_receipts(1000);
-        worked := jtd.vani_tick(work_batch);
+        IF adopted THEN  -- what she would make in a copy might be sent from it later
+            worked := jtd.vani_tick(work_batch);
+        END IF;
         admitted := jtd.admit(batch);  -- at the end: until the commit its messages are in the way of others, and unread
         PERFORM jtd.show_usage(1000);
     END IF;
