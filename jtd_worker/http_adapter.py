@@ -57,7 +57,8 @@ class HttpSettings(SendSettings):
 def url_of_call(base_url: HttpUrl, path: str, **query: str) -> httpx.URL:
     """Return the URL of a call; `path` begins with a slash and is quoted already."""
     base = httpx.URL(str(base_url))
-    url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + path.encode())
+    before, mark, after = base.raw_path.partition(b"?")
+    url = base.copy_with(raw_path=before.rstrip(b"/") + path.encode() + mark + after)
     return url.copy_merge_params(query) if query else url
 
 
@@ -65,7 +66,12 @@ class _Asking:
     """What adapters of HTTP APIs hold: capabilities by their settings, secrets to hide, connections."""
 
     def __init__(self, settings: SendSettings, capabilities: Capabilities, secrets: Iterable[str]) -> None:
-        self.capabilities = replace(capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule)
+        try:
+            self.capabilities = replace(
+                capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
         self._mask = Mask.of("<secret>", secrets)
         self._exchange = Exchange(Timeouts.within(settings.timeout_seconds))
 

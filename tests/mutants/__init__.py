@@ -2,12 +2,25 @@
 
 from typing import Final
 
-from tests.mutants import claim, fairness, lease, outage, provider, receipts, retry, settle, sweep, tenant
+from tests.mutants import (
+    channels,
+    claim,
+    fairness,
+    lease,
+    outage,
+    provider,
+    receipts,
+    retry,
+    settle,
+    sweep,
+    tenant,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
     sorted(
         (
+            *channels.MUTANTS,
             *claim.MUTANTS,
             *fairness.MUTANTS,
             *lease.MUTANTS,
