@@ -35,7 +35,7 @@ ApiUrl: TypeAlias = Annotated[HttpUrl, AfterValidator(must_be_private)]
 def must_need_no_key(rule: UnknownRule | None) -> UnknownRule | None:
     """Return `rule` unless it trusts that the provider drops a second copy; then ValueError."""
     if rule is UnknownRule.IDEMPOTENT_RETRY:
-        raise ValueError("this provider knows no idempotency key; choose hold or resend")
+        raise ValueError("this provider knows no idempotency key; choose another rule")
     return rule
 
 

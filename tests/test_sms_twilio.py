@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jtd_worker.channels.sms_twilio import CAPABILITIES, ReceiptSettings, Settings, build_receipts
+from jtd_worker.channels.sms_twilio import ReceiptSettings, Settings, build_receipts
 from jtd_worker.receipt import ForgedError, MalformedError, Receipt, ReceiptKind, WebhookRequest
 from jtd_worker.registry import Provider, ProviderName
 from jtd_worker.result import Retry, Scope
@@ -129,6 +129,7 @@ class TestTwilio(HttpConformance):
         ({"account_sid": "../other"}, "pattern"),
         ({"status_callback": "http://jtd.example/"}, "https"),
         ({"unknown": "idempotent_retry"}, "no idempotency key"),
+        ({"unknown": "wait_for_receipt"}, "STATUS_CALLBACK"),
     ],
 )
 def test_settings_that_cannot_work_are_explained(changes: dict[str, str | None], said: str) -> None:
@@ -138,8 +139,13 @@ def test_settings_that_cannot_work_are_explained(changes: dict[str, str | None],
         Settings.model_validate(given)
 
 
-def test_nothing_is_sent_twice_by_itself() -> None:
-    assert CAPABILITIES.unknown_rule not in {"resend", "idempotent_retry"}
+@pytest.mark.parametrize(
+    ("callback", "rule"), [("https://jtd.example/webhooks/twilio", "wait_for_receipt"), ("", "hold")]
+)
+def test_a_receipt_is_waited_for_only_where_one_can_come(callback: str, rule: str) -> None:
+    capabilities = TestTwilio.make("http://127.0.0.1:9", status_callback=callback).capabilities
+    assert capabilities.unknown_rule == rule
+    assert capabilities.echoes_reference == bool(callback)
 
 
 # Receipts. The vendor's own examples, from the tests of its library twilio-python.

@@ -3,6 +3,7 @@
 import hmac
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -39,7 +40,10 @@ from jtd_worker.webhook_proof import (
 
 # There is no key against duplicates, and a second SMS is paid for and read.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.HOLD, sureness=Sureness.VECTORS, has_receipts=True
+    unknown_rule=UnknownRule.WAIT_FOR_RECEIPT,
+    sureness=Sureness.VECTORS,
+    has_receipts=True,
+    echoes_reference=True,
 )
 
 _REFERENCE: Final = "ref"
@@ -65,9 +69,11 @@ class Settings(HttpSettings):
     unknown: KeylessRule = None
 
     @model_validator(mode="after")
-    def _has_one_sender(self) -> Self:
+    def _agree(self) -> Self:
         if (self.sender is None) == (self.messaging_service is None):
             raise ValueError("give either FROM or MESSAGING_SERVICE")
+        if self.unknown is UnknownRule.WAIT_FOR_RECEIPT and self.status_callback is None:
+            raise ValueError("without STATUS_CALLBACK no receipt comes to wait for")
         return self
 
 
@@ -77,7 +83,13 @@ def build(settings: Settings, channel: str) -> Adapter:
     login = f"{settings.api_key or settings.account_sid}:{token}"
     basic = b64encode(login.encode()).decode()
     write = partial(_write, settings, f"Basic {basic}")
-    return HttpAdapter(settings, CAPABILITIES, write, _read, secrets=[token, basic])
+    return HttpAdapter(settings, _capabilities(settings), write, _read, secrets=[token, basic])
+
+
+def _capabilities(settings: Settings) -> Capabilities:
+    if settings.status_callback is not None:
+        return CAPABILITIES
+    return replace(CAPABILITIES, unknown_rule=UnknownRule.HOLD, has_receipts=False, echoes_reference=False)
 
 
 def _write(settings: Settings, authorization: str, message: Message) -> HttpRequest:

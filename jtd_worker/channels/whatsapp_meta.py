@@ -41,7 +41,10 @@ from jtd_worker.webhook_proof import (
 
 # There is no key against duplicates, and a second message is paid for and read.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.HOLD, sureness=Sureness.THIRD_PARTY, has_receipts=True
+    unknown_rule=UnknownRule.WAIT_FOR_RECEIPT,
+    sureness=Sureness.THIRD_PARTY,
+    has_receipts=True,
+    echoes_reference=True,
 )
 
 _Fields: TypeAlias = dict[str, Json]
