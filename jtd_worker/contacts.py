@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, assert_never
 
 import email_validator
@@ -19,6 +20,9 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 # As jtd.canonical knows a number: what it takes for something else must not become one here.
 _NUMBER: Final = re.compile(r"[+(]?[0-9][0-9 ()./-]{4,22}")
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
+
+REMEMBERED: Final = 4096
+"""Addresses that are not read again: to read one costs more than to render a short text."""
 
 
 class RecipientKey(StrEnum):
@@ -117,6 +121,7 @@ def _region(country: Json) -> Region | None:
     raise RecipientError("recipient_data.country_code is neither a region such as IN nor a code such as +91")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _valid(text: str, region: str | None) -> str | None:
     """Return a number as E.164 if its range is in use; one that is merely long enough may be a mistake."""
     try:
@@ -130,6 +135,14 @@ def _valid(text: str, region: str | None) -> str | None:
 
 def _mail_address(text: str) -> str:
     """Return the address as written but for the domain's case: lists are kept by what was written."""
+    if not _is_mail_address(text):
+        raise RecipientError("the recipient's contact is not a mail address")
+    local, _, domain = text.rpartition("@")
+    return f"{local}@{domain.lower()}"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _is_mail_address(text: str) -> bool:
     try:
         validate_email(
             text,
@@ -140,7 +153,5 @@ def _mail_address(text: str) -> str:
             allow_quoted_local=True,
         )
     except EmailNotValidError:
-        # what it says may quote the address
-        raise RecipientError("the recipient's contact is not a mail address") from None
-    local, _, domain = text.rpartition("@")
-    return f"{local}@{domain.lower()}"
+        return False
+    return True

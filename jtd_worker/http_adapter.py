@@ -101,7 +101,7 @@ class HttpAdapter(_Asking, SingleSend):
         """`write` may raise RenderError, RecipientError or ValueError for a message that cannot be written.
 
         It may raise ConfigurationError where a credential cannot be had; if that may take time, say so by
-        `writing_may_wait`. What these cannot say it returns as Refused, with an unmasked reason, too.
+        `writing_may_wait`. What these cannot say it returns as Refused.
 
         `read` judges an answer and leaves reasons unmasked; `secrets` never appear in one.
         """
@@ -121,7 +121,7 @@ class HttpAdapter(_Asking, SingleSend):
         except _UNWRITABLE as error:
             return _unwritable(error, mask)
         if isinstance(request, Refused):
-            return replace(request, reason=mask.reason(request.reason))
+            return request
         answer = await self._exchange.ask(request, mask)
         return _masked(self._read(answer), mask) if isinstance(answer, Answer) else answer
 
