@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
+from jtd_worker.contacts import RecipientKey
 from jtd_worker.errors import RenderError
 from jtd_worker.message import Message
 from jtd_worker.sms_parts import GSM_ALONE, is_gsm, sms_parts
@@ -36,11 +37,18 @@ class ContentLimit:
     """The most of the text, from 1; None is no limit. Not looked at with SPLIT."""
     parts: int | None
     """The most SMS parts, which SPLIT looks at; None: the channel's messages are not counted in parts."""
+    recipient_key: RecipientKey = RecipientKey.USER
+    """Which kind of address it takes."""
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "ContentLimit":
         """Read one channel's entry of jtd.content_rules_v1."""
-        return cls(rule=ContentRule(told["rule"]), characters=told["characters"], parts=told["parts"])
+        return cls(
+            rule=ContentRule(told["rule"]),
+            characters=told["characters"],
+            parts=told["parts"],
+            recipient_key=RecipientKey(told["recipient_key"]),
+        )
 
 
 NO_LIMIT: Final = ContentLimit(rule=ContentRule.REFUSE, characters=None, parts=None)

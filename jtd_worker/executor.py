@@ -11,8 +11,9 @@ import structlog
 
 from jtd_worker.adapter import Adapter
 from jtd_worker.breaker import Breakers, Provider
+from jtd_worker.contacts import Region, address
 from jtd_worker.content import NO_LIMIT, Content, ContentLimit, fit
-from jtd_worker.errors import RenderError
+from jtd_worker.errors import RecipientError, RenderError
 from jtd_worker.fan_out import Joint
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
@@ -70,6 +71,7 @@ class Executor:
         breakers: Breakers,
         rates: Rates,
         content_limits: Mapping[str, ContentLimit],
+        default_region: Region,
         stopping: asyncio.Event,
     ) -> None:
         """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows.
@@ -84,6 +86,7 @@ class Executor:
         self._breakers = breakers
         self._rates = rates
         self._content_limits = content_limits
+        self._default_region = default_region
         self._stopping = stopping
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
@@ -187,10 +190,14 @@ class Executor:
         if key not in self._templates:
             return Failed(code="template_missing", reason=f"template {key[0]} has no version {key[1]}")
         try:
+            limit = self._content_limits.get(jtd.channel_code, NO_LIMIT)
             message = render(jtd, self._templates[key])
-            return fit(message, self._content_limits.get(jtd.channel_code, NO_LIMIT), jtd.kept)
+            to = address(jtd.to, limit.recipient_key, jtd.country, self._default_region)
+            return fit(message if to == message.to else replace(message, to=to), limit, jtd.kept)
         except RenderError as error:
             return Failed(code=error.code, reason=str(error))
+        except RecipientError as error:
+            return Failed(code="recipient_invalid", reason=str(error))
         except Exception as error:  # noqa: BLE001 - the one place: a row that breaks us must not stop the others
             # no traceback: its text may quote the row
             log.error("render.broken", jtd_id=jtd.id, error=type(error).__name__)  # noqa: TRY400

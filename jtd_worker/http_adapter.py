@@ -32,6 +32,17 @@ ApiUrl: TypeAlias = Annotated[HttpUrl, AfterValidator(must_be_private)]
 """`https`, or `http` on a loopback host."""
 
 
+def must_need_no_key(rule: UnknownRule | None) -> UnknownRule | None:
+    """Return `rule` unless it trusts that the provider drops a second copy; then ValueError."""
+    if rule is UnknownRule.IDEMPOTENT_RETRY:
+        raise ValueError("this provider knows no idempotency key; choose another rule")
+    return rule
+
+
+KeylessRule: TypeAlias = Annotated[UnknownRule | None, AfterValidator(must_need_no_key)]
+"""The rule for a provider that would send a second copy."""
+
+
 class SendSettings(BaseModel):
     """What can be set for every provider that is asked over HTTP."""
 
@@ -87,7 +98,7 @@ class HttpAdapter(_Asking, SingleSend):
         self,
         settings: SendSettings,
         capabilities: Capabilities,
-        write: Callable[[Message], HttpRequest],
+        write: Callable[[Message], HttpRequest | Refused],
         read: Callable[[Answer], SendResult],
         *,
         secrets: Iterable[str] = (),
@@ -96,7 +107,7 @@ class HttpAdapter(_Asking, SingleSend):
         """`write` may raise RenderError, RecipientError or ValueError for a message that cannot be written.
 
         It may raise ConfigurationError where a credential cannot be had; if that may take time, say so by
-        `writing_may_wait`.
+        `writing_may_wait`. What these cannot say it returns as Refused.
 
         `read` judges an answer and leaves reasons unmasked; `secrets` never appear in one.
         """
@@ -116,6 +127,8 @@ class HttpAdapter(_Asking, SingleSend):
             request = await write if write else self._write(message)
         except _UNWRITABLE as error:
             return _unwritable(error, mask)
+        if isinstance(request, Refused):
+            return request
         answer = await self._exchange.ask(request, mask)
         return _masked(self._read(answer), mask) if isinstance(answer, Answer) else answer
 

@@ -42,3 +42,12 @@ class Jtd:
     """The one provider that may have it already and drops a second copy; no other may be asked."""
     kept: int | None = None
     """How many characters of its text an earlier attempt may have sent; None: it was never handed off."""
+
+    @property
+    def country(self) -> Json:
+        """What the producer says of the recipient's country: `payload.recipient_data.country_code`."""
+        match self.payload:
+            case {"recipient_data": {"country_code": country}}:
+                return country
+            case _:
+                return None

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from jtd_worker.contacts import Region
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.registry import Provider, ProviderName
 
@@ -46,6 +47,10 @@ class Settings(BaseSettings):
     http: str = Field(
         "", description="`host:port` of /healthz, /readyz and /metrics; empty: none. Port 0 takes a free one."
     )
+    default_region: str = Field(
+        "",
+        description="Where phone numbers without a country code belong, e.g. `IN`; empty: they are refused.",
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: colours on a terminal, JSON lines elsewhere."
     )
@@ -59,6 +64,11 @@ class Settings(BaseSettings):
         if not names:
             raise ValueError("names no provider, e.g. email:smtp,inapp:db")
         return tuple(ProviderName.parse(name) for name in names)
+
+    @field_validator("default_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        return Region.parse(value).code
 
     @field_validator("http")
     @classmethod

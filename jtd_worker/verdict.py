@@ -62,20 +62,27 @@ _LAST_REGISTERED: Final = 511
 
 
 def refusal(
-    answer: Answer, verdict: Verdict | None = None, *, code: str | None = None, text: str | None = None
+    answer: Answer,
+    verdict: Verdict | None = None,
+    *,
+    code: str | None = None,
+    text: str | None = None,
+    wait: timedelta | None = None,
 ) -> SendResult:
     """Say why a message was not taken; by the answer's status where the provider's own code says nothing.
 
     `code` is the provider's, short and stable; `text` is for a person, else the beginning of the body.
-    The reason is not yet masked: whoever asked does that.
+    `wait` is how long to wait where the answer does not say. The reason is not yet masked: whoever asked
+    does that.
     """
     found = verdict or by_status(answer.status)
     code = code or f"http_{answer.status}"
     hint = " (redirects are not followed, set the final URL)" if 300 <= answer.status < 400 else ""
     reason = f"the receiver answered {answer.status}{hint}: {answer.excerpt if text is None else text}"
     response: dict[str, Json] = {"status": answer.status}
+    told = answer.retry_after
+    wait = wait if told is None else told
     if found is Verdict.THROTTLED:
-        wait = answer.retry_after
         return Throttled(retry_after=THROTTLED_FOR if wait is None else wait, code=code, reason=reason)
     if found is Verdict.UNSURE:
         return Unknown(code=code, reason=reason, response=response)
@@ -85,7 +92,7 @@ def refusal(
         scope=scope,
         code=code,
         reason=reason,
-        retry_after=answer.retry_after if retry is Retry.LATER else None,
+        retry_after=wait if retry is Retry.LATER else None,
         response=response,
     )
 

@@ -4,6 +4,7 @@ import hmac
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
@@ -120,3 +121,8 @@ def text(value: Any, limit: int = 300) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return value.strip()[:limit] or None if isinstance(value, str) else None
+
+
+def key_of(*parts: str) -> str:
+    """Return the event key of an event that has no id of its own: equal parts, equal key."""
+    return sha256(json.dumps(parts).encode()).hexdigest()

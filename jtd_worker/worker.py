@@ -11,6 +11,7 @@ import structlog
 from jtd_worker.breaker import Breakers
 from jtd_worker.channels import any_outbox
 from jtd_worker.consumer import BATCH, Consumer
+from jtd_worker.contacts import Region
 from jtd_worker.content import ContentLimit
 from jtd_worker.database import Link
 from jtd_worker.errors import ConfigurationError
@@ -103,6 +104,7 @@ class Worker:
             breakers,
             rates,
             content_limits,
+            Region(self._settings.default_region),
             self._stopping,
         )
         try:

@@ -354,11 +354,11 @@ def test_a_cut_that_somebody_wrote_into_the_row_stops_nothing(db: psycopg.Connec
 
 def test_the_channels_have_the_rules_that_the_documentation_says(db: psycopg.Connection) -> None:
     assert one(db, "SELECT jtd.content_rules_v1()") == {
-        "email": {"rule": "refuse", "characters": 50000, "parts": None},
-        "sms": {"rule": "split", "characters": 160, "parts": 10},
-        "whatsapp": {"rule": "refuse", "characters": 4096, "parts": None},
-        "push": {"rule": "cut", "characters": 256, "parts": None},
-        "inapp": {"rule": "cut", "characters": 1000, "parts": None},
+        "email": {"rule": "refuse", "characters": 50000, "parts": None, "recipient_key": "email"},
+        "sms": {"rule": "split", "characters": 160, "parts": 10, "recipient_key": "mobile"},
+        "whatsapp": {"rule": "refuse", "characters": 4096, "parts": None, "recipient_key": "mobile"},
+        "push": {"rule": "cut", "characters": 256, "parts": None, "recipient_key": "user"},
+        "inapp": {"rule": "cut", "characters": 1000, "parts": None, "recipient_key": "user"},
     }
 
 
@@ -367,12 +367,13 @@ def test_a_new_channel_takes_texts_of_any_length_until_it_is_told_otherwise(
 ) -> None:
     db.execute("INSERT INTO n_jtd_channels (code, name, queue_name) VALUES ('voice', 'Voice', 'jtd_voice')")
     told = worker.tick()["content_rules"]
-    assert told["voice"] == {"rule": "refuse", "characters": None, "parts": None}
+    assert told["voice"] == {"rule": "refuse", "characters": None, "parts": None, "recipient_key": "user"}
     db.execute("UPDATE n_jtd_channels SET content_rule = 'split', max_parts = 2 WHERE code = 'voice'")
-    assert worker.tick()["content_rules"]["voice"] == {"rule": "split", "characters": None, "parts": 2}
+    told = worker.tick()["content_rules"]["voice"]
+    assert told == {"rule": "split", "characters": None, "parts": 2, "recipient_key": "user"}
     db.execute("UPDATE n_jtd_channels SET content_rule = 'cut', max_content_length = -5 WHERE code = 'sms'")
     told = worker.tick()["content_rules"]
-    assert told["sms"] == {"rule": "cut", "characters": 1, "parts": 10}, (
+    assert told["sms"] == {"rule": "cut", "characters": 1, "parts": 10, "recipient_key": "mobile"}, (
         "an SMS is counted in parts all the same"
     )
 

@@ -11,6 +11,7 @@ AS $$
             jtd.trimmed(p_contact))
         WHEN 'mobile' THEN coalesce(jtd.trimmed(p_contact), CASE
             WHEN jtd.trimmed(p_payload #>> '{recipient_data,mobile}') LIKE '+%'
+                OR jtd.trimmed(p_payload #>> '{recipient_data,country_code}') ~ '^[[:alpha:]]{2}$'  -- a region: the worker's to read
                 OR jtd.trimmed(p_payload #>> '{recipient_data,country_code}') IS NULL
                 THEN jtd.trimmed(p_payload #>> '{recipient_data,mobile}')
             ELSE '+' || ltrim(jtd.trimmed(p_payload #>> '{recipient_data,country_code}'), '+')
