@@ -17,7 +17,7 @@ from jinja2.meta import find_undeclared_variables
 
 from jtd_worker.errors import RenderError
 from jtd_worker.http_exchange import HttpRequest
-from jtd_worker.message import Attachment, Message
+from jtd_worker.message import Attachment, Message, ProviderTemplate
 from jtd_worker.metering import METER, Meter
 from jtd_worker.part import Part
 from jtd_worker.sandbox import GLOBALS, Sandbox
@@ -252,7 +252,21 @@ def _values(message: Message, secrets: Mapping[str, str]) -> dict[str, Any]:
         "attachments": [
             {**asdict(one), "content": b64encode(one.content).decode()} for one in message.attachments
         ],
+        "template": _approved(message.template),
         "secret": dict(secrets),
+    }
+
+
+def _approved(template: ProviderTemplate | None) -> dict[str, Any] | None:
+    if template is None:
+        return None
+    return {
+        "id": template.id,
+        "language": template.language,
+        "format": template.format,
+        "parameters": [{"name": name, "text": text} for name, text in template.parameters],
+        "dlt_entity_id": template.dlt_entity_id,
+        "dlt_template_id": template.dlt_template_id,
     }
 
 
@@ -313,6 +327,14 @@ _SAMPLE: Final = Message(
     locale="en",
     sender="ACME",
     unsubscribe_url="https://example.com/u",
+    template=ProviderTemplate(
+        id="t-1",
+        language="en",
+        format="named",
+        parameters=(("name", "Zoë"),),
+        dlt_entity_id="1001",
+        dlt_template_id="1007",
+    ),
 )
 _NAMES: Final = frozenset(_values(_SAMPLE, {}))
 _IN_JSON: Final = _Encoding(_json)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, field_validator, model_validator
 
@@ -21,7 +20,7 @@ from jtd_worker.receipt import (
     ReceiptParser,
     WebhookRequest,
 )
-from jtd_worker.webhook_proof import document, header, moment, must_be_one_of, text
+from jtd_worker.webhook_proof import ReceiptSecrets, document, header, moment, must_be_one_of, reference, text
 
 
 class Fields(BaseModel):
@@ -49,13 +48,9 @@ class Fields(BaseModel):
         return self
 
 
-class ReceiptRules(BaseModel):
-    """How a receipt is proved, and where in it stands what; `repr` and errors show no secret."""
+class ReceiptRules(ReceiptSecrets):
+    """How a receipt is proved, and where in it stands what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    secrets: SecretStr = Field(min_length=1)
-    """Several, separated by blanks, while one is being replaced."""
     proof: Literal["hmac-sha256", "header", "query"] = "hmac-sha256"
     """The HMAC of the raw body in a header, as hex or base64; or the secret itself in a header or the URL."""
     proof_name: str = Field(min_length=1)
@@ -94,7 +89,7 @@ def _receipts(rules: ReceiptRules, request: WebhookRequest) -> list[Receipt]:
 
 
 def _prove(rules: ReceiptRules, request: WebhookRequest) -> None:
-    secrets = rules.secrets.get_secret_value().split()
+    secrets = rules.each
     match rules.proof:
         case "hmac-sha256":
             given = header(request, rules.proof_name.lower()).strip().removeprefix("sha256=")
@@ -134,14 +129,14 @@ def _receipt(rules: ReceiptRules, event: Mapping[str, Any]) -> Iterator[Receipt]
 
     fields = rules.fields
     kind = rules.kinds.get(as_text(at(fields.kind)) or "")
-    message_id, reference = text(at(fields.id), 200), _uuid(at(fields.reference))
-    if kind is None or (message_id is None and reference is None):
+    message_id, ours = text(at(fields.id), 200), reference(at(fields.reference))
+    if kind is None or (message_id is None and ours is None):
         return
     yield Receipt(
         kind=kind,
         event_key=text(at(fields.event_key), 200) or _digest(event),
         provider_message_id=message_id,
-        reference=reference,
+        reference=ours,
         recipient=text(at(fields.recipient), 320),
         at=moment(at(fields.at)),
         code=text(at(fields.code), 100),
@@ -151,10 +146,3 @@ def _receipt(rules: ReceiptRules, event: Mapping[str, Any]) -> Iterator[Receipt]
 
 def _digest(event: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()
-
-
-def _uuid(value: Any) -> UUID | None:
-    try:
-        return UUID(value)
-    except (ValueError, TypeError, AttributeError):
-        return None

@@ -6,6 +6,7 @@ import hmac
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from jtd_worker.adapter import UnknownRule
 from jtd_worker.channels.any_http import ReceiptSettings, Settings, build_receipts
 from jtd_worker.http_exchange import Answer
 from jtd_worker.http_rules import Place, Rule, judge
-from jtd_worker.message import Attachment, Message
+from jtd_worker.message import Attachment, Message, ProviderTemplate
 from jtd_worker.receipt import ForgedError, MalformedError, Receipt, ReceiptKind, WebhookRequest
 from jtd_worker.registry import Provider, ProviderName
 from jtd_worker.result import Refused, Retry, Scope, Sent, Throttled, Unknown
@@ -37,6 +38,7 @@ from jtd_worker.testing import (
 from jtd_worker.testing.http_conformance import TIMEOUT_SECONDS
 from jtd_worker.testing.http_server import HttpServer
 from jtd_worker.testing.http_server import answer as scripted
+from jtd_worker.verdict import Verdict
 
 TOKEN = "planted-token-that-nobody-may-see"
 SMS = sample("sms")
@@ -147,7 +149,7 @@ class TestFormApi(ByConfiguration):
             name="fields",
             message=SMS,
             target="/send?v=1&to=14155550123",
-            form={"user": "planted-user", "pass": "planted & password", "msg": "Your payment of 5 € arrived."},
+            form={"user": "planted-user", "pass": "planted & password", "msg": SMS.text},
         ),
         Golden(name="one more", message=replace(SMS, variables={"flash": 1}),
                target="/send?v=1&flash=1&to=14155550123"),
@@ -254,6 +256,19 @@ def test_attachments_are_refused_where_the_request_has_no_place_for_them() -> No
     body = "[{% for a in attachments %}{{ a }}{% endfor %}]"
     (written,) = json.loads(write(message, body=body).body)
     assert written == {"name": "a", "media_type": "text/plain", "content": "aGk="}
+
+
+def test_a_template_that_was_approved_can_be_named() -> None:
+    dlt = '{"dlt": {{ template.dlt_template_id | default("") }}'
+    body = dlt + ', "values": {{ template.parameters | map(attribute="text") }}}'
+    approved = ProviderTemplate(
+        id="", language=None, format="positional", parameters=(("a", "1"), ("b", '"')), dlt_template_id="1007"
+    )
+    written = write(replace(SMS, template=approved), body=body)
+    assert json.loads(written.body) == {"dlt": "1007", "values": ["1", '"']}
+    assert json.loads(write(SMS, body='{"dlt": {{ template.dlt_template_id | default("") }}}').body) == {
+        "dlt": ""
+    }
 
 
 async def test_what_a_header_is_made_of_is_hidden_where_the_receiver_repeats_it() -> None:
@@ -375,8 +390,8 @@ def parse(given: WebhookRequest, **changes: Any) -> list[Receipt]:
 def test_events_are_read_by_the_places_that_are_set() -> None:
     (found,) = parse(signed({"events": [EVENT, {**EVENT, "status": "BUFFERED"}, {"status": "DELIVRD"}, 5]}))
     assert found == Receipt(
-        kind=ReceiptKind.DELIVERED, event_key=found.event_key, provider_message_id="17", reference=UUID(int=5),
-        recipient="+14155550123", at=AT, code="0", reason="fine",
+        kind=ReceiptKind.DELIVERED, event_key=found.event_key, provider_message_id="17",
+        reference=UUID(int=5), recipient="+14155550123", at=AT, code="0", reason="fine",
     )  # fmt: skip
     assert found.event_key.isalnum()
     assert len(found.event_key) <= 200
@@ -474,3 +489,36 @@ def test_whatever_is_signed_is_read_or_malformed(document: object) -> None:
     for one in found:
         assert one.provider_message_id or one.reference
         assert 0 < len(one.event_key) <= 200
+
+
+# ---------------------------------------------------------------- the page
+
+
+def told() -> dict[str, str]:
+    """Return the settings of the page's example, as an env file would give them."""
+    page = (Path(__file__).parent.parent / "docs" / "channels" / "http.md").read_text()
+    return dict(line.split("=", 1) for line in page.split("```ini\n")[1].split("```")[0].splitlines() if line)
+
+
+async def test_the_example_of_the_page_sends_and_reads() -> None:
+    given = {name.removeprefix("JTD_SMS_HTTP_").lower(): value for name, value in told().items()
+             if not name.startswith("JTD_RECEIPTS_")}  # fmt: skip
+    async with HttpServer(scripted(200, b'{"data": {"id": "m-1"}}')) as server:
+        given["url"] = given["url"].replace("https://api.acme.example", server.url.removesuffix("/hook"))
+        adapter = Provider.make(ProviderName.parse("sms:http"), given).build()
+        (result,) = await adapter.send([SMS])
+        await adapter.aclose()
+    assert result == Sent(provider_message_id="m-1", response={"status": 200})
+    (request,) = server.requests
+    assert request.json == {"to": "14155550123", "from": "ACME", "text": SMS.text, "ref": str(SMS.jtd_id)}
+    prefix = "JTD_RECEIPTS_SMS_HTTP_"
+    receipts = {name.removeprefix(prefix).lower(): value for name, value in told().items() if prefix in name}
+    assert build_receipts(ReceiptSettings.model_validate(receipts))
+
+
+def test_the_page_names_each_verdict() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "channels" / "http.md").read_text()
+    named = {line.split("`")[1] for line in page.split("| verdict |")[1].split("\n\n")[0].splitlines()[2:]}
+    assert named == {"sent", *(verdict.name.lower() for verdict in Verdict)}
+    for verdict in named:
+        assert Rule.model_validate({"status": 400, "verdict": verdict})

@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, HttpUrl, Json, SecretStr, TypeAdapter, model_validator
 
 from jtd_worker.adapter import Adapter, Capabilities, Sureness, UnknownRule
-from jtd_worker.http_adapter import ApiUrl, SendSettings, HttpAdapter
+from jtd_worker.http_adapter import ApiUrl, HttpAdapter, SendSettings
 from jtd_worker.http_rules import Place, Rule, judge
 from jtd_worker.http_template import BodyFormat, RequestSource, RequestTemplate
 from jtd_worker.receipt import ReceiptParser
