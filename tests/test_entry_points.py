@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from jtd_worker.adapter import Sureness
+from jtd_worker.channel_commands import FACTS, HEADERS
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.receipt import ForgedError, MalformedError, Receipt, ReceiptKind, WebhookRequest
 from jtd_worker.registry import ProviderName, find_module, installed
 from jtd_worker.result import Retry, Scope
 from jtd_worker.testing import Accepts, Golden, HttpConformance, Refuses, refused, sample, unknown
 from jtd_worker.testing.http_server import ThreadedHttpServer, answer
+from tests.command import call, process
 from tests.daemon import eventually, running
 from tests.jobs import insert_jtd, row
 
@@ -195,3 +199,38 @@ def test_a_package_that_cannot_be_used_is_named(
 def test_a_provider_that_nobody_brings_is_named_with_what_was_looked_for() -> None:
     with pytest.raises(ConfigurationError, match=r"sms_nobody\.py or any_nobody\.py, or a package"):
         find_module(ProviderName.parse("sms:nobody"))
+
+
+# ---------------------------------------------------------------- the command that lists them
+
+
+def test_the_command_lists_ours_and_those_of_packages_without_a_database() -> None:
+    ended = call(None, "channels")
+    assert (ended.code, ended.err) == (0, "")
+    lines = [re.split(r"  +", line) for line in ended.out.splitlines()]
+    assert lines[0] == list(HEADERS)
+    assert ["sms", "acme", "vendor's pages", "hold", "yes", "1", "jtd-channel-acme"] in lines
+    assert ["any", "outbox", "an open standard, or ours", "none", "no", "1000", "jtd-worker"] in lines
+    assert set(FACTS) == set(Sureness)
+
+
+def test_the_command_gives_one_json_document() -> None:
+    ended = process(None, "channels", "--json")
+    assert ended.code == 0, ended.err
+    (http,) = [one for one in json.loads(ended.out) if one["provider"] == "http"]
+    expected = {"channel": "any", "package": "jtd-worker", "sureness": "configured", "unknown_rule": "hold",
+                "transactional": False, "batch_size": 1, "has_receipts": True}  # fmt: skip
+    assert expected.items() <= http.items()
+
+
+def test_the_command_tells_what_cannot_be_used_and_lists_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(distribution(tmp_path, "bad", sms_bad="no_such_module", sms_bare="bare"))
+    (tmp_path / "bad" / "bare.py").write_text("Settings = build = None\n")
+    ended = call(None, "channels")
+    assert ended.code == 1
+    assert ended.err.startswith("sms_bad of bad cannot be loaded: ModuleNotFoundError")
+    assert re.search(r"^sms +bare +bad$", ended.out, re.MULTILINE)
+    assert re.search(r"^sms +acme ", ended.out, re.MULTILINE)
+    sys.modules.pop("bare", None)
