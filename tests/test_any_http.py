@@ -221,7 +221,7 @@ def test_what_a_gateway_may_want_can_be_written(changes: dict[str, str]) -> None
 
 
 def write(message: Message, **changes: Any) -> Any:
-    return settings(**changes).template().write(message)
+    return settings(**changes).template.write(message)
 
 
 def test_the_host_and_the_path_stay_those_of_the_configuration() -> None:

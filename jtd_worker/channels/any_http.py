@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final, Literal, Self
 
-from pydantic import Field, HttpUrl, Json, SecretStr, TypeAdapter, model_validator
+from pydantic import Field, HttpUrl, Json, PrivateAttr, SecretStr, TypeAdapter, model_validator
 
 from jtd_worker.adapter import Adapter, Capabilities, Sureness, UnknownRule
 from jtd_worker.http_adapter import ApiUrl, HttpAdapter, SendSettings
@@ -37,20 +37,11 @@ class Settings(SendSettings):
     """Where an answer shows the provider's id; a success without it is not believed."""
     rules: Json[tuple[Rule, ...]] | None = Field(default=None, repr=False)
 
+    _template: RequestTemplate = PrivateAttr()
+
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
-        template = self.template()
-        _PRIVATE.validate_python(template.sample_url)
-        is_known = template.names & {"idempotency_key", "jtd_id"}
-        if self.unknown is UnknownRule.IDEMPOTENT_RETRY and not is_known:
-            raise ValueError(
-                "unknown: `idempotent_retry` needs {{ idempotency_key }} somewhere in the request"
-            )
-        return self
-
-    def template(self) -> RequestTemplate:
-        """Compile the request; ValueError says what is wrong with it."""
-        return RequestTemplate(
+        self._template = RequestTemplate(
             RequestSource(
                 method=self.method,
                 url=self.url,
@@ -61,11 +52,21 @@ class Settings(SendSettings):
                 secrets={name: one.get_secret_value() for name, one in (self.secrets or {}).items()},
             )
         )
+        _PRIVATE.validate_python(self.template.sample_url)
+        is_known = self.template.names & {"idempotency_key", "jtd_id"}
+        if self.unknown is UnknownRule.IDEMPOTENT_RETRY and not is_known:
+            raise ValueError("unknown: `idempotent_retry` needs {{ idempotency_key }} in the request")
+        return self
+
+    @property
+    def template(self) -> RequestTemplate:
+        """The request, compiled."""
+        return self._template
 
 
 def build(settings: Settings, channel: str) -> Adapter:
     """Make the adapter; it connects with the first message."""
-    template = settings.template()
+    template = settings.template
     read = partial(judge, rules=settings.rules or (), id_path=settings.id_path)
     return HttpAdapter(settings, CAPABILITIES, template.write, read, secrets=template.hidden)
 
