@@ -195,6 +195,7 @@ def settings(**changes: Any) -> Settings:
         ({"rules": '[{"path": "a..b", "verdict": "sent"}]'}, "is no place such as"),
         ({"id_path": "data."}, "is no place such as"),
         ({"unknown": "idempotent_retry"}, "needs {{ idempotency_key }}"),
+        ({"unknown": "wait_for_receipt"}, "needs {{ jtd_id }} in the request"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_told_at_start(changes: dict[str, str], told: str) -> None:
@@ -344,8 +345,9 @@ def test_an_unknown_outcome_is_held_unless_it_is_set() -> None:
     url = {"url": "https://a.example", "body": "{{ jtd_id }}"}
     made = Provider.make(ProviderName.parse("sms:http.acme"), url).build()
     assert made.capabilities.unknown_rule is UnknownRule.HOLD
-    made = Provider.make(ProviderName.parse("sms:http"), {**url, "unknown": "idempotent_retry"}).build()
-    assert made.capabilities.unknown_rule is UnknownRule.IDEMPOTENT_RETRY
+    for rule in (UnknownRule.IDEMPOTENT_RETRY, UnknownRule.WAIT_FOR_RECEIPT):
+        made = Provider.make(ProviderName.parse("sms:http"), {**url, "unknown": rule}).build()
+        assert made.capabilities.unknown_rule is rule
 
 
 # ---------------------------------------------------------------- receipts

@@ -1,5 +1,6 @@
 """Any HTTP API by configuration alone: the request by templates, the answer and the receipts by rules."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, Self
 
@@ -53,9 +54,12 @@ class Settings(SendSettings):
             )
         )
         _PRIVATE.validate_python(self.template.sample_url)
-        is_known = self.template.names & {"idempotency_key", "jtd_id"}
+        names = self.template.names
+        is_known = names & {"idempotency_key", "jtd_id"}
         if self.unknown is UnknownRule.IDEMPOTENT_RETRY and not is_known:
             raise ValueError("unknown: `idempotent_retry` needs {{ idempotency_key }} in the request")
+        if self.unknown is UnknownRule.WAIT_FOR_RECEIPT and "jtd_id" not in names:
+            raise ValueError("unknown: `wait_for_receipt` needs {{ jtd_id }} in the request, to be echoed")
         return self
 
     @property
@@ -68,7 +72,8 @@ def build(settings: Settings, channel: str) -> Adapter:
     """Make the adapter; it connects with the first message."""
     template = settings.template
     read = partial(judge, rules=settings.rules or (), id_path=settings.id_path)
-    return HttpAdapter(settings, CAPABILITIES, template.write, read, secrets=template.hidden)
+    capabilities = replace(CAPABILITIES, echoes_reference="jtd_id" in template.names)
+    return HttpAdapter(settings, capabilities, template.write, read, secrets=template.hidden)
 
 
 class ReceiptSettings(ReceiptRules):

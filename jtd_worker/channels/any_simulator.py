@@ -24,7 +24,7 @@ from jtd_worker.receipt import ReceiptKind
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.standard_webhooks import parse_secrets, sign
 
-CAPABILITIES: Final = Capabilities(unknown_rule=UnknownRule.HOLD)
+CAPABILITIES: Final = Capabilities(unknown_rule=UnknownRule.HOLD, echoes_reference=True)
 
 log = structlog.get_logger()
 
