@@ -40,6 +40,8 @@ class Sureness(StrEnum):
     """The vendor's pages; nothing of theirs that a test could run."""
     THIRD_PARTY = "third_party"
     """Partly only what others who use it have written down."""
+    CONFIGURED = "configured"
+    """What whoever runs the worker has set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

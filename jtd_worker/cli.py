@@ -14,12 +14,14 @@ import typer
 from rich.console import RenderableType
 
 from jtd_worker import (
+    channel_commands,
     job_commands,
     logs,
     migrations,
     pause_commands,
     queue_commands,
     recovery_commands,
+    send_test_command,
     settings,
     vani_commands,
 )
@@ -112,6 +114,8 @@ def check(dsn: DsnIfAny = None, as_json: AsJson = False) -> None:
 
 
 app.add_typer(job_commands.app)
+app.add_typer(channel_commands.app)
+app.add_typer(send_test_command.app)
 app.add_typer(queue_commands.app)
 app.add_typer(pause_commands.app)
 app.add_typer(recovery_commands.app)

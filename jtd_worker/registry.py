@@ -1,17 +1,23 @@
-"""Finds the adapter that a provider's name stands for: the file's name is its registration."""
+"""Finds the adapter that a provider's name stands for: the name of a file, or of an entry point."""
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, Protocol, Self
+from pkgutil import iter_modules
+from typing import Any, Final, Protocol, Self
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from jtd_worker import channels
 from jtd_worker.adapter import Adapter
 from jtd_worker.errors import ConfigurationError
+
+GROUP: Final = "jtd_worker.channels"
+"""Entry points of installed packages; one is named as a file of ours would be: `sms_acme`, `any_acme`."""
 
 _NAME = re.compile(r"([a-z][a-z0-9_]*):([a-z][a-z0-9]*)(?:\.([a-z][a-z0-9]*))?")
 
@@ -85,13 +91,74 @@ class Provider:
 
 
 def find_module(name: ProviderName) -> ChannelModule:
-    """Return the file that serves `name`: its channel's own, else the one for any channel."""
-    for module in (f"{name.channel}_{name.provider}", f"any_{name.provider}"):
-        path = f"jtd_worker.channels.{module}"
+    """Return what serves `name`: its channel's own, else the one for any channel.
+
+    Our own come before those that are installed. Raises ConfigurationError when there is none, or when
+    packages disagree about it.
+    """
+    modules = (f"{name.channel}_{name.provider}", f"any_{name.provider}")
+    for module in modules:
+        path = f"{channels.__name__}.{module}"
         if find_spec(path) is not None:
             found: Any = importlib.import_module(path)
             return found  # type: ignore[no-any-return]  # a module is matched by its contents
+    for module in modules:
+        if points := entry_points(group=GROUP, name=module):
+            return _loaded(module, points)
     raise ConfigurationError(
-        f"JTD_PROVIDERS: no provider {name.provider!r} for channel {name.channel!r}; "
-        f"expected jtd_worker/channels/{name.channel}_{name.provider}.py or any_{name.provider}.py"
+        f"JTD_PROVIDERS: no provider {name.provider!r} for channel {name.channel!r}; expected "
+        f"jtd_worker/channels/{modules[0]}.py or {modules[1]}.py, or a package with such an entry point"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """An adapter that is there to be used."""
+
+    channel: str
+    """`any` for one that serves every channel."""
+    provider: str
+    package: str
+    """The distribution that brought it."""
+
+    @property
+    def name(self) -> ProviderName:
+        """A name that finds it."""
+        return ProviderName(channel=self.channel, provider=self.provider)
+
+
+def installed() -> Sequence[Installed]:
+    """List every adapter, by channel and provider; one that another hides is not listed."""
+    ours = {module.name: "jtd-worker" for module in iter_modules(channels.__path__)}
+    theirs = {point.name: _package(point) for point in entry_points(group=GROUP)}
+    found = []
+    for module, package in sorted((theirs | ours).items()):
+        channel, _, provider = module.partition("_")
+        if module not in ours and f"any_{provider}" in ours:
+            continue
+        found.append(Installed(channel=channel, provider=provider, package=package))
+    return found
+
+
+def _loaded(module: str, points: Collection[EntryPoint]) -> ChannelModule:
+    packages = sorted(map(_package, points))
+    if len(packages) > 1:
+        raise ConfigurationError(
+            f"JTD_PROVIDERS: {' and '.join(packages)} both bring {module}; uninstall all but one"
+        )
+    try:
+        found: Any = next(iter(points)).load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ConfigurationError(
+            f"JTD_PROVIDERS: {module} of {packages[0]} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    missing = [what for what in ("Settings", "build") if not hasattr(found, what)]
+    if missing:
+        raise ConfigurationError(
+            f"JTD_PROVIDERS: {module} of {packages[0]} has no {' and no '.join(missing)}"
+        )
+    return found  # type: ignore[no-any-return]  # a module is matched by its contents
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value

@@ -178,6 +178,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/route_inserted.sql
 \ir functions/save_sent_ids.sql
 \ir functions/schema_mistakes.sql
+\ir functions/send_test.sql
 \ir functions/sent_inserted.sql
 \ir functions/sent_updated.sql
 \ir functions/server_v1.sql

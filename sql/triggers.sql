@@ -169,7 +169,7 @@ BEGIN
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
-                'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+                'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'send_test', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
                 'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1')))
     LOOP

@@ -20,10 +20,12 @@ from typer.main import get_command
 
 import jtd_worker.channels
 from jtd_worker.adapter import Adapter, Capabilities, UnknownRule
+from jtd_worker.channel_commands import HEADERS
+from jtd_worker.channel_commands import row as told_of
 from jtd_worker.cli import app
 from jtd_worker.message import Message
 from jtd_worker.metrics import Metrics
-from jtd_worker.registry import Provider, ProviderName
+from jtd_worker.registry import Provider, ProviderName, find_module, installed
 from jtd_worker.result import Refused, Retry, SendResult, Sent, Unknown
 from jtd_worker.settings import Settings
 from jtd_worker.testing.http_server import HttpServer, Script, Step, answer
@@ -109,6 +111,14 @@ def test_every_setting_of_every_provider_is_in_the_readme_or_a_page() -> None:
             without.add(f"<channel>:{provider}" if channel == "any" else f"{channel}:{provider}")
     start = README.index("Without settings: ")
     assert set(codes(README[start : README.index("\n\n", start)])) >= without
+
+
+def test_the_readme_lists_the_providers_as_the_command_does() -> None:
+    listed = table(README, " | ".join(HEADERS[:-1]))
+    told = [told_of(one, find_module(one.name).CAPABILITIES) for one in installed()]  # type: ignore[attr-defined]
+    assert [[re.sub(r"\[(\w+)\]\(.*\)", r"\1", cell) for cell in cells] for cells in listed] == [
+        list(cells[:-1]) for cells in told
+    ]
 
 
 # ---------------------------------------------------------------- commands

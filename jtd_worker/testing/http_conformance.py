@@ -289,6 +289,8 @@ def run_cases(kit: type[HttpConformance], certificates: Mapping[str | None, ssl.
             HttpServer(**{"tls": certificates[case.certificate], **case.server}) as server,
             aclosing(kit.make(case.url(_base(server)))) as adapter,
         ):
+            # what others take to be made is not to be taken from the time of those that are under way
+            await made.wait()
             result = await _send(adapter, case.change(kit.message()))
             return Seen(result=result, requests=list(server.requests))
 
@@ -296,6 +298,7 @@ def run_cases(kit: type[HttpConformance], certificates: Mapping[str | None, ssl.
         return await asyncio.gather(*map(attempt, cases))
 
     cases = kit.cases()
+    made = asyncio.Barrier(len(cases))
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), "two cases have one name"
     with _logged() as log:

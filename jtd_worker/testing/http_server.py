@@ -164,9 +164,15 @@ class HttpServer:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._serve(_Connection(self.connections, reader, writer)))
+        connection = _Connection(self.connections, reader, writer)
+        if not self._server.is_serving():  # it was being accepted as the server closed
+            connection.abort()
+            return
+        task = asyncio.create_task(self._serve(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # not in the task: one that is cancelled before its first step runs no `finally`
+        task.add_done_callback(lambda _: connection.abort())
 
     async def _serve(self, connection: "_Connection") -> None:
         try:
@@ -175,8 +181,6 @@ class HttpServer:
         except (OSError, asyncio.IncompleteReadError):
             self.hung_up += 1
             await self._note_change()
-        finally:
-            connection.abort()
 
     async def _converse(self, connection: "_Connection") -> None:
         goes_on = await self._perform(self._on_connect, connection)
