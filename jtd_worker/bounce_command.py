@@ -22,7 +22,7 @@ from jtd_worker.verp import Verp, secrets_of
 app = typer.Typer(rich_markup_mode=None)
 
 TRY_AGAIN: Final = 75
-"""EX_TEMPFAIL of sysexits.h: the mail server keeps the mail. Any other failure makes it throw the mail away."""
+"""EX_TEMPFAIL of sysexits.h: the mail server keeps the mail. Another failure makes it throw the mail away."""
 
 _SECRETS: Final = typer.Option(
     "--secrets",
