@@ -165,13 +165,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "jtd_worker/mime.py",
-                "from itertools import count",
-                "from itertools import count\nfrom time import time_ns",
-            ),
-            Edit(
-                "jtd_worker/mime.py",
                 'return f"<{message.jtd_id}.{key}@{domain}>"',
-                'return f"<{message.jtd_id}.{key}{time_ns()}@{domain}>"',
+                'return f"<{message.jtd_id}.{key}" + str(__import__("time").time_ns()) + f"@{domain}>"',
             ),
         ),
         tests=(
