@@ -19,16 +19,18 @@ def bounce(dsn: str | None, raw: bytes, *arguments: str, **variables: str) -> En
     """Pipe a mail into the command as a mail server does: with no more of an environment than it needs."""
     kept = {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
     given = {name: text for name, text in environment(dsn, variables).items() if name.startswith("JTD_")}
-    ended = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "jtd_worker", "bounce", *arguments],
         env=kept | given,
         cwd=ROOT,
-        input=raw,
-        check=False,
-        capture_output=True,
-        timeout=60,
-    )
-    return Ended(code=ended.returncode, out=ended.stdout.decode(), err=ended.stderr.decode())
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(raw)  # a mail server takes a broken pipe for a failure, and so does this
+        out, err = process.communicate(timeout=60)
+    return Ended(code=process.returncode, out=out.decode(), err=err.decode())
 
 
 def sent(db: psycopg.Connection) -> None:
