@@ -14,6 +14,7 @@ import typer
 from rich.console import RenderableType
 
 from jtd_worker import (
+    bounce_command,
     channel_commands,
     job_commands,
     logs,
@@ -120,6 +121,7 @@ app.add_typer(queue_commands.app)
 app.add_typer(pause_commands.app)
 app.add_typer(recovery_commands.app)
 app.add_typer(vani_commands.app, name="vani")
+app.add_typer(bounce_command.app)
 
 
 def main() -> None:

@@ -50,6 +50,25 @@ class Device:
     """Differs between any two registrations of the device."""
 
 
+class Invitation:
+    """An appointment to be entered into, or taken out of, the recipient's calendar; `repr` shows no text."""
+
+    method: Literal["REQUEST", "CANCEL"]
+    start: datetime
+    end: datetime
+    """Both in UTC; `end` is after `start`."""
+    summary: str | None = field(default=None, repr=False)
+    """None: the subject of the message."""
+    location: str | None = field(default=None, repr=False)
+    description: str | None = field(default=None, repr=False)
+    organizer: str | None = field(default=None, repr=False)
+    """One mailbox; None: whom the message is from."""
+    uid: str | None = field(default=None, repr=False)
+    """The same for an appointment, its changes and its cancellation; None: made of the job's id."""
+    sequence: int = 0
+    """Rises with each change of the appointment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message to one recipient.
@@ -92,3 +111,5 @@ class Message:
     """1 to 10, higher is more urgent; told to providers that reach devices, else 5."""
     devices: tuple[Device, ...] = ()
     """Where a provider with `Capabilities.devices` sends it: all that the user has of that family."""
+    calendar: Invitation | None = None
+    """What goes into the recipient's calendar; only mail can carry it."""

@@ -12,9 +12,10 @@ from itertools import count
 
 import idna
 
+from jtd_worker import calendar
 from jtd_worker.errors import RecipientError, RenderError
 from jtd_worker.mail_header import MAIL_POLICY, Encoded, file_name_parameter, mailbox_header, text_header
-from jtd_worker.message import Attachment, Message
+from jtd_worker.message import Attachment, Invitation, Message
 
 _ATOM = r"[^\s()<>\[\]:;@\\,.\"]+"
 _LOCAL_PART = re.compile(rf'{_ATOM}(\.{_ATOM})*|"([^"\\]|\\.)*"')
@@ -76,11 +77,23 @@ def own_headers(message: Message) -> dict[str, str]:
     return headers
 
 
+def files(message: Message, ends: Envelope) -> tuple[Attachment, ...]:
+    """Return the attachments, for APIs that write the mail themselves, with the invitation as one of them."""
+    if message.calendar is None:
+        return message.attachments
+    invitation = Attachment(
+        name="invite.ics",
+        media_type=calendar.media_type(message.calendar),
+        content=_invitation(message.calendar, message, ends).encode(),
+    )
+    return (*message.attachments, invitation)
+
+
 def build(message: Message, sender: str) -> Mail:
     """Make the mail; the same message and sender give the same bytes every time.
 
-    Raises RenderError (`header_unsafe`, `reply_to_invalid`, `attachment_invalid`) and RecipientError; their
-    text shows no address.
+    Raises RenderError (`header_unsafe`, `reply_to_invalid`, `attachment_invalid`, `calendar_invalid`) and
+    RecipientError; their text shows no address.
     """
     ends = envelope(message, sender)
     from_, to = ends.sender, ends.recipient
@@ -97,7 +110,16 @@ def build(message: Message, sender: str) -> Mail:
     for name, value in own_headers(message).items():
         document[name] = Encoded(value)
     _add_bodies(document, message)
-    for attachment in message.attachments:
+    attachments = message.attachments
+    if message.calendar is not None:
+        invitation = _invitation(message.calendar, message, ends)
+        document.add_alternative(
+            invitation, subtype="calendar", cte="base64", params={"method": message.calendar.method}
+        )
+        # Some programs act on the alternative, some only on a file, under a type that no one shows twice.
+        file = Attachment(name="invite.ics", media_type="application/ics", content=invitation.encode())
+        attachments = (*attachments, file)
+    for attachment in attachments:
         _attach(document, attachment)
     _fix_boundaries(document, message)
     return Mail(
@@ -186,6 +208,16 @@ def _add_bodies(document: EmailMessage, message: Message) -> None:
         document.add_alternative(_clean(message.html), subtype="html")
 
 
+def _invitation(invitation: Invitation, message: Message, ends: Envelope) -> str:
+    organizer = ends.sender
+    if invitation.organizer is not None:
+        try:
+            organizer = mailbox(invitation.organizer)
+        except ValueError:
+            raise RenderError("calendar_invalid", "the organizer must be one mail address") from None
+    return calendar.write(invitation, message, organizer, ends.recipient)
+
+
 def _attach(document: EmailMessage, attachment: Attachment) -> None:
     if not _MEDIA_TYPE.fullmatch(attachment.media_type):
         raise RenderError("attachment_invalid", "an attachment's media type must read like application/pdf")
@@ -193,7 +225,8 @@ def _attach(document: EmailMessage, attachment: Attachment) -> None:
     part = EmailMessage(policy=MAIL_POLICY)
     part.set_content(attachment.content, maintype=maintype, subtype=subtype)
     part["Content-Disposition"] = Encoded(f"attachment;\r\n {file_name_parameter(_clean(attachment.name))}")
-    document.make_mixed()
+    if document.get_content_type() != "multipart/mixed":
+        document.make_mixed()
     document.attach(part)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from jtd_worker.errors import RenderError
+from jtd_worker.invitation import read_invitation
 from jtd_worker.jtd import Jtd
 from jtd_worker.message import Attachment, Message
 from jtd_worker.provider_template import fill_in
@@ -25,8 +26,8 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
     """Make the message of a JTD; the same row and template always give the same message.
 
     Raises `RenderError`, which no retry can mend: those of `CompiledTemplate.render`, and
-    `payload_invalid`, `header_unsafe`, `attachment_invalid`, `attachment_too_large`, and those of
-    `provider_template.fill_in`.
+    `payload_invalid`, `header_unsafe`, `attachment_invalid`, `attachment_too_large`, `calendar_invalid`, and
+    those of `provider_template.fill_in`.
     """
     for name in ("payload", "template_variables", "metadata"):
         if not isinstance(getattr(jtd, name), Mapping):
@@ -51,6 +52,7 @@ def render(jtd: Jtd, template: CompiledTemplate) -> Message:
         reply_to=_reply_to(jtd),
         locale=jtd.locale,
         metadata=jtd.metadata,
+        calendar=read_invitation(jtd.payload.get("calendar")) if jtd.channel_code == "email" else None,
         template=fill_in(jtd, template.template, variables),
         expires_at=jtd.expires_at,
     )

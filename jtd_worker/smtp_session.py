@@ -41,6 +41,7 @@ class Session:
         self._client = client
         self._server = server
         self._transport = transport
+        self._protocol = protocol
         # For its flow control; kept for as long as the session, since it closes the transport with itself.
         self._writer = asyncio.StreamWriter(transport, protocol, None, asyncio.get_running_loop())
         self._between_mails = True
@@ -50,7 +51,7 @@ class Session:
     @property
     def is_reusable(self) -> bool:
         """Whether it is open and the server waits for a next mail."""
-        return self._between_mails and self._client.is_connected
+        return self._between_mails and self._client.is_connected and not self._is_out_of_step
 
     def quit(self) -> None:
         """Say QUIT if that makes sense, and close at once.
@@ -149,6 +150,8 @@ class Session:
             return NoAnswer.TIMEOUT
         except OSError:
             return NoAnswer.LOST
+        if self._is_out_of_step:
+            return NoAnswer.GARBAGE
         return None if self._client.is_connected else NoAnswer.LOST
 
     async def _end(self, mail: Mail, mask: Mask) -> SendResult:
@@ -170,7 +173,18 @@ class Session:
             response={**facts(answer, mask, Phase.DATA), "message_id": mail.message_id},
         )
 
+    @property
+    def _is_out_of_step(self) -> bool:
+        """Whether the server said more than it was asked.
+
+        The client library would take that for the answer to the next command, and in the end the answer to
+        another command for that to the mail.
+        """
+        return bool(self._protocol._buffer)
+
     async def _ask(self, command: str, seconds: float) -> Answer:
+        if self._is_out_of_step:
+            return NoAnswer.GARBAGE
         try:
             async with asyncio.timeout(seconds):
                 code, text = await self._client.execute_command(command.encode())

@@ -1,12 +1,10 @@
 """The SMTP adapter against a server that misbehaves: what is certain, what is not, and what is reused."""
 
-import asyncio
 import logging
 import smtplib
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ from pydantic import ValidationError
 from jtd_worker.adapter import UnknownRule
 from jtd_worker.channels.email_smtp import EmailSmtp, Settings, build, ehlo_name
 from jtd_worker.errors import ConfigurationError
-from jtd_worker.message import Attachment, Message
-from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
+from jtd_worker.message import Message
+from jtd_worker.result import Refused, SendResult, Sent
 from jtd_worker.smtp_connect import Timeouts
 from jtd_worker.smtp_reply import Mask
-from jtd_worker.testing.smtp_server import DROP, GARBAGE, HANG, Certificate, Rule, SmtpServer, on
+from jtd_worker.testing import Relay, SmtpConformance
+from jtd_worker.testing.smtp_server import Certificate, SmtpServer, on
 
 SENDER = "Acme <no-reply@acme.example>"
 PASSWORD = "s3cret-pass"
@@ -78,303 +77,20 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return Certificate.make(tmp_path_factory.mktemp("tls"), "elsewhere.example")
 
 
-# What each answer means
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    script: tuple[Rule, ...] = ()
-    kind: type[SendResult] = Refused
-    retry: Retry | None = None
-    scope: Scope | None = None
-    code: str | None = None
-    may_have_left: bool = False
-    server: Mapping[str, Any] = field(default_factory=dict)
-    client: Mapping[str, Any] = field(default_factory=dict)
-    message: Mapping[str, Any] = field(default_factory=dict)
-    trusts: str = "certificate"
-
-
-def refused(*script: Rule, axes: tuple[Retry, Scope], code: str, **more: Any) -> Case:
-    return Case(script=script, retry=axes[0], scope=axes[1], code=code, **more)
-
-
-def sent(*script: Rule, **more: Any) -> Case:
-    return Case(script=script, kind=Sent, may_have_left=True, **more)
-
-
-def unknown(*script: Rule) -> Case:
-    return Case(script=script, kind=Unknown, may_have_left=True, code="smtp_no_answer")
-
-
-RECIPIENT_NEVER = (Retry.NEVER, Scope.RECIPIENT)
-RECIPIENT_LATER = (Retry.LATER, Scope.RECIPIENT)
-MESSAGE_NEVER = (Retry.NEVER, Scope.MESSAGE)
-MESSAGE_LATER = (Retry.LATER, Scope.MESSAGE)
-PROVIDER_LATER = (Retry.LATER, Scope.PROVIDER)
-PROVIDER_OPERATOR = (Retry.AFTER_OPERATOR, Scope.PROVIDER)
-CREDENTIAL_LATER = (Retry.LATER, Scope.CREDENTIAL)
-CREDENTIAL_OPERATOR = (Retry.AFTER_OPERATOR, Scope.CREDENTIAL)
-NETWORK_LATER = (Retry.LATER, Scope.NETWORK)
-
-STARTTLS = {"tls": "starttls"}
-IMPLICIT = {"tls": "implicit"}
-AUTH: Mapping[str, Any] = {"login": ("acme-relay", PASSWORD)}
-
-CASES = {
-    # accepted
-    "accepted": sent(),
-    "a greeting of several lines": sent(on("banner", "220-mail.example\r\n220-be nice\r\n220 ready")),
-    "accepted with 251 at RCPT": sent(on("rcpt", "251 2.1.5 will forward")),
-    "QUIT drops": sent(on("quit", DROP)),
-    "QUIT hangs": sent(on("quit", HANG)),
-    "no extensions at all": sent(server={"extensions": ()}),
-    "SMTPUTF8 is offered and needed": sent(message={"to": "jürgen@example.com"}),
-    "SIZE 0 is no limit": sent(server={"extensions": ("SIZE 0",)}),
-    # the connection
-    "greeting 554": refused(on("banner", "554 5.7.1 no"), axes=PROVIDER_OPERATOR, code="smtp_connect_554"),
-    "greeting 421": refused(on("banner", "421 4.3.2 full"), axes=PROVIDER_LATER, code="smtp_connect_421"),
-    "greeting hangs": refused(on("banner", HANG), axes=NETWORK_LATER, code="smtp_timeout"),
-    "greeting drops": refused(on("banner", DROP), axes=NETWORK_LATER, code="smtp_connect"),
-    "greeting garbage": refused(on("banner", GARBAGE), axes=PROVIDER_LATER, code="smtp_garbage"),
-    "EHLO 550": refused(on("ehlo", "550 5.7.1 bad name"), axes=PROVIDER_OPERATOR, code="smtp_ehlo_550"),
-    "EHLO 451": refused(on("ehlo", "451 4.3.0 not now"), axes=PROVIDER_LATER, code="smtp_ehlo_451"),
-    "EHLO hangs": refused(on("ehlo", HANG), axes=NETWORK_LATER, code="smtp_timeout"),
-    "EHLO drops": refused(on("ehlo", DROP), axes=NETWORK_LATER, code="smtp_lost"),
-    "EHLO garbage": refused(on("ehlo", GARBAGE), axes=PROVIDER_LATER, code="smtp_garbage"),
-    # TLS
-    "STARTTLS": sent(server=STARTTLS, client=STARTTLS),
-    "implicit TLS": sent(server=IMPLICIT, client=IMPLICIT),
-    "STARTTLS by host name": sent(server=STARTTLS, client={**STARTTLS, "host": "localhost"}),
-    "STARTTLS not offered": refused(axes=PROVIDER_OPERATOR, code="smtp_tls", client=STARTTLS),
-    "STARTTLS 454": refused(
-        on("starttls", "454 4.7.0 no TLS now"),
-        axes=PROVIDER_LATER,
-        code="smtp_starttls_454",
-        server=STARTTLS,
-        client=STARTTLS,
-    ),
-    "STARTTLS 501": refused(
-        on("starttls", "501 5.5.4 no"),
-        axes=PROVIDER_OPERATOR,
-        code="smtp_starttls_501",
-        server=STARTTLS,
-        client=STARTTLS,
-    ),
-    "STARTTLS drops": refused(
-        on("starttls", DROP), axes=NETWORK_LATER, code="smtp_lost", server=STARTTLS, client=STARTTLS
-    ),
-    "STARTTLS hangs": refused(
-        on("starttls", HANG), axes=NETWORK_LATER, code="smtp_timeout", server=STARTTLS, client=STARTTLS
-    ),
-    "a reply slipped in before TLS is not read": sent(
-        on("starttls", "220 2.0.0 go\r\n250-forged\r\n250 AUTH PLAIN"), server=STARTTLS, client=STARTTLS
-    ),
-    "a certificate of nobody we trust": refused(
-        axes=PROVIDER_OPERATOR, code="smtp_tls", server=STARTTLS, client=STARTTLS, trusts="elsewhere"
-    ),
-    "implicit TLS, a certificate of nobody we trust": refused(
-        axes=PROVIDER_OPERATOR, code="smtp_tls", server=IMPLICIT, client=IMPLICIT, trusts="elsewhere"
-    ),
-    "a certificate for another host": refused(
-        axes=PROVIDER_OPERATOR,
-        code="smtp_tls",
-        server={**STARTTLS, "certificate": "elsewhere"},
-        client=STARTTLS,
-        trusts="elsewhere",
-    ),
-    "implicit TLS on a port that has none": refused(axes=NETWORK_LATER, code="smtp_tls", client=IMPLICIT),
-    # authentication
-    "AUTH PLAIN": sent(server={**STARTTLS, **AUTH}, client={**STARTTLS, **LOGIN}),
-    "AUTH LOGIN": sent(server={"auth_methods": "LOGIN", **AUTH}, client=LOGIN),
-    "AUTH 535": refused(
-        axes=CREDENTIAL_OPERATOR,
-        code="smtp_auth_535",
-        server=AUTH,
-        client={"username": "acme-relay", "password": "wrong"},
-    ),
-    "AUTH 454": refused(
-        on("auth", "454 4.7.0 try later"),
-        axes=CREDENTIAL_LATER,
-        code="smtp_auth_454",
-        server=AUTH,
-        client=LOGIN,
-    ),
-    "AUTH 421": refused(
-        on("auth", "421 4.7.0 bye"), axes=PROVIDER_LATER, code="smtp_auth_421", server=AUTH, client=LOGIN
-    ),
-    "AUTH hangs": refused(
-        on("auth", HANG), axes=NETWORK_LATER, code="smtp_timeout", server=AUTH, client=LOGIN
-    ),
-    "AUTH drops": refused(on("auth", DROP), axes=NETWORK_LATER, code="smtp_lost", server=AUTH, client=LOGIN),
-    "AUTH not offered": refused(axes=CREDENTIAL_OPERATOR, code="smtp_auth", client=LOGIN),
-    "AUTH wanted, no user name": refused(axes=CREDENTIAL_OPERATOR, code="smtp_530", server=AUTH),
-    # MAIL
-    "MAIL 550": refused(on("mail", "550 no"), axes=MESSAGE_NEVER, code="smtp_550"),
-    "MAIL 550 5.7.1": refused(on("mail", "550 5.7.1 no"), axes=CREDENTIAL_OPERATOR, code="smtp_550"),
-    "MAIL 553 5.1.8": refused(on("mail", "553 5.1.8 who?"), axes=CREDENTIAL_OPERATOR, code="smtp_553"),
-    "MAIL 451": refused(on("mail", "451 4.3.0 not now"), axes=PROVIDER_LATER, code="smtp_451"),
-    "MAIL 452 4.3.1": refused(on("mail", "452 4.3.1 disk full"), axes=PROVIDER_LATER, code="smtp_452"),
-    "MAIL 552 5.3.4": refused(on("mail", "552 5.3.4 too big"), axes=MESSAGE_NEVER, code="smtp_552"),
-    "MAIL 552": refused(on("mail", "552 too big"), axes=MESSAGE_NEVER, code="smtp_552"),
-    "MAIL 421": refused(on("mail", "421 4.3.2 bye"), axes=PROVIDER_LATER, code="smtp_421"),
-    "MAIL hangs": refused(on("mail", HANG), axes=NETWORK_LATER, code="smtp_timeout"),
-    "MAIL drops": refused(on("mail", DROP), axes=NETWORK_LATER, code="smtp_lost"),
-    "MAIL garbage": refused(on("mail", GARBAGE), axes=PROVIDER_LATER, code="smtp_garbage"),
-    # RCPT
-    "RCPT 550 5.1.1": refused(on("rcpt", "550 5.1.1 unknown"), axes=RECIPIENT_NEVER, code="smtp_550"),
-    "RCPT 550": refused(on("rcpt", "550 unknown"), axes=RECIPIENT_NEVER, code="smtp_550"),
-    "RCPT 450 greylisted": refused(on("rcpt", "450 4.7.1 later"), axes=RECIPIENT_LATER, code="smtp_450"),
-    "RCPT 451 4.3.0": refused(on("rcpt", "451 4.3.0 overloaded"), axes=PROVIDER_LATER, code="smtp_451"),
-    "RCPT 552 5.2.2": refused(on("rcpt", "552 5.2.2 full"), axes=RECIPIENT_LATER, code="smtp_552"),
-    "RCPT 452 4.2.2": refused(on("rcpt", "452 4.2.2 full"), axes=RECIPIENT_LATER, code="smtp_452"),
-    "RCPT 552": refused(on("rcpt", "552 too many"), axes=RECIPIENT_LATER, code="smtp_552"),
-    "RCPT 452 4.5.3": refused(on("rcpt", "452 4.5.3 too many"), axes=PROVIDER_LATER, code="smtp_452"),
-    "RCPT 550 5.7.1": refused(on("rcpt", "550 5.7.1 members only"), axes=MESSAGE_NEVER, code="smtp_550"),
-    "RCPT relay denied": refused(
-        on("rcpt", "554 5.7.1 <jane.doe@example.com>: Relay access denied"),
-        axes=CREDENTIAL_OPERATOR,
-        code="smtp_554",
-    ),
-    "RCPT, a 4xx that says 5.1.1": refused(
-        on("rcpt", "450 5.1.1 contradiction"), axes=RECIPIENT_LATER, code="smtp_450"
-    ),
-    "RCPT, a 5xx that says 4.2.1": refused(
-        on("rcpt", "550 4.2.1 contradiction"), axes=RECIPIENT_NEVER, code="smtp_550"
-    ),
-    "RCPT 421": refused(on("rcpt", "421 4.7.0 bye"), axes=PROVIDER_LATER, code="smtp_421"),
-    "RCPT hangs": refused(on("rcpt", HANG), axes=NETWORK_LATER, code="smtp_timeout"),
-    "RCPT drops": refused(on("rcpt", DROP), axes=NETWORK_LATER, code="smtp_lost"),
-    "RCPT garbage": refused(on("rcpt", GARBAGE), axes=PROVIDER_LATER, code="smtp_garbage"),
-    # DATA, before the body
-    "DATA 554": refused(on("data", "554 5.5.1 no"), axes=MESSAGE_NEVER, code="smtp_554"),
-    "DATA 451": refused(on("data", "451 4.3.0 not now"), axes=PROVIDER_LATER, code="smtp_451"),
-    "DATA 250, out of step": refused(on("data", "250 what?"), axes=PROVIDER_LATER, code="smtp_250"),
-    "DATA hangs": refused(on("data", HANG), axes=NETWORK_LATER, code="smtp_timeout"),
-    "DATA drops": refused(on("data", DROP), axes=NETWORK_LATER, code="smtp_lost"),
-    # the reply to the final dot
-    "dot 550 5.7.1": refused(on("dot", "550 5.7.1 spam"), axes=MESSAGE_NEVER, code="smtp_550"),
-    "dot 554 5.6.0": refused(on("dot", "554 5.6.0 bad MIME"), axes=MESSAGE_NEVER, code="smtp_554"),
-    "dot 554": refused(on("dot", "554 no"), axes=MESSAGE_NEVER, code="smtp_554"),
-    "dot 550 5.1.1": refused(on("dot", "550 5.1.1 unknown"), axes=RECIPIENT_NEVER, code="smtp_550"),
-    "dot 550 5.1.8": refused(on("dot", "550 5.1.8 bad sender"), axes=MESSAGE_NEVER, code="smtp_550"),
-    "dot 552 5.3.4": refused(on("dot", "552 5.3.4 too big"), axes=MESSAGE_NEVER, code="smtp_552"),
-    "dot 552 5.7.0": refused(on("dot", "552 5.7.0 attachment"), axes=MESSAGE_NEVER, code="smtp_552"),
-    "dot 552": refused(on("dot", "552 too big"), axes=MESSAGE_NEVER, code="smtp_552"),
-    "dot 552 5.2.2": refused(on("dot", "552 5.2.2 full"), axes=RECIPIENT_LATER, code="smtp_552"),
-    "dot 452 4.3.4": refused(on("dot", "452 4.3.4 too big"), axes=MESSAGE_NEVER, code="smtp_452"),
-    "dot 452": refused(on("dot", "452 disk full"), axes=PROVIDER_LATER, code="smtp_452"),
-    "dot 451 4.7.1": refused(on("dot", "451 4.7.1 later"), axes=MESSAGE_LATER, code="smtp_451"),
-    "dot 550 5.4.5": refused(on("dot", "550 5.4.5 daily limit"), axes=CREDENTIAL_LATER, code="smtp_550"),
-    "dot 421": refused(on("dot", "421 4.3.2 bye"), axes=PROVIDER_LATER, code="smtp_421"),
-    "dot 454 throttled": Case(
-        script=(on("dot", "454 Throttling failure: Maximum sending rate exceeded."),),
-        kind=Throttled,
-        code="smtp_454",
-    ),
-    "dot hangs": unknown(on("dot", HANG)),
-    "dot drops": unknown(on("dot", DROP)),
-    "dot garbage": unknown(on("dot", GARBAGE)),
-    "dot 354, out of step": unknown(on("dot", "354 more?")),
-    # refused here
-    "too large for the server": refused(
-        axes=MESSAGE_NEVER,
-        code="smtp_size",
-        server={"extensions": ("SIZE 2000",)},
-        message={"text": "x" * 3000},
-    ),
-    "SMTPUTF8 needed and not offered": refused(
-        axes=RECIPIENT_NEVER,
-        code="smtp_smtputf8",
-        server={"extensions": ()},
-        message={"to": "jürgen@example.com"},
-    ),
-    "no address": refused(axes=RECIPIENT_NEVER, code="recipient_invalid", message={"to": "jane"}),
-    "a line break in the subject": refused(
-        axes=MESSAGE_NEVER, code="header_unsafe", message={"subject": "Hello\r\nBcc: eve@evil.example"}
-    ),
-    "a line break in the name": refused(
-        axes=MESSAGE_NEVER, code="header_unsafe", message={"name": "Jane\nBcc: eve@evil.example"}
-    ),
-    "a command in the address": refused(
-        axes=MESSAGE_NEVER,
-        code="header_unsafe",
-        message={"to": "jane@example.com>\r\nRCPT TO:<eve@evil.example"},
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Observed:
-    result: SendResult
-    accepted: int
-
-
-async def observe(case: Case, certificates: Mapping[str, Certificate]) -> Observed:
-    options = dict(case.server)
-    if "tls" in options:
-        options["certificate"] = certificates[options.get("certificate", "certificate")]
-    client = dict(case.client)
-    if "tls" in client:
-        client["ca_file"] = str(certificates[case.trusts].certificate)
-    hangs = any(rule.action is HANG and rule.phase != "quit" for rule in case.script)
-    async with SmtpServer([replace(rule) for rule in case.script], **options) as server:
-        async with smtp(server, SIDE_BY_SIDE if hangs else PATIENT, **client) as adapter:
-            [result] = await adapter.send([message(**case.message)])
-        return Observed(result, len(server.messages))
-
-
-@pytest.fixture(scope="module")
-def observed(certificate: Certificate, elsewhere: Certificate) -> Mapping[str, Observed]:
-    """Run all cases side by side on one loop, each with a server of its own."""
-
-    async def run() -> dict[str, Observed]:
-        certificates = {"certificate": certificate, "elsewhere": elsewhere}
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-            tasks = {name: group.create_task(observe(case, certificates)) for name, case in CASES.items()}
-        return {name: task.result() for name, task in tasks.items()}
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_each_answer_has_its_meaning(name: str, observed: Mapping[str, Observed]) -> None:
-    case, seen = CASES[name], observed[name]
-    assert type(seen.result) is case.kind, seen.result
-    assert getattr(seen.result, "retry", None) == case.retry
-    assert getattr(seen.result, "scope", None) == case.scope
-    assert getattr(seen.result, "code", None) == case.code
-    if case.kind is Sent:
-        assert seen.accepted == 1
-    elif not case.may_have_left:
-        assert seen.accepted == 0
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_no_result_shows_a_contact_or_a_secret(name: str, observed: Mapping[str, Observed]) -> None:
-    shown = repr(observed[name].result).lower()
-    for hidden in ("jane", "doe@", "jürgen", "evil", PASSWORD, "wrong'", "hello"):
-        assert hidden not in shown
-
-
-async def test_nobody_listens_is_a_network_refusal() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        adapter = EmailSmtp(settings(taken.getsockname()[1]), timeouts=PATIENT)
-        result = await adapter.send_one(message())
-    assert isinstance(result, Refused)
-    assert (result.retry, result.scope, result.code) == (*NETWORK_LATER, "smtp_connect")
-
-
-@pytest.mark.parametrize(("action", "code"), [(DROP, "smtp_lost"), (HANG, "smtp_timeout")])
-async def test_a_loss_before_the_final_dot_is_certain(action: Any, code: str) -> None:
-    file = Attachment(name="big.bin", media_type="application/octet-stream", content=bytes(16 * 1024 * 1024))
-    script = [on("body", action)]
-    async with SmtpServer(script, extensions=()) as server, smtp(server, HURRIED) as adapter:
-        result = await adapter.send_one(message(attachments=(file,)))
-    assert isinstance(result, Refused)
-    assert (result.retry, result.scope, result.code) == (*NETWORK_LATER, code)
-    assert server.messages == []
+class TestSmtp(SmtpConformance):
+    @classmethod
+    def make(cls, relay: Relay) -> EmailSmtp:
+        username, password = relay.login or (None, None)
+        asked = settings(
+            relay.port,
+            host=relay.host,
+            tls=relay.tls,
+            ca_file=relay.ca_file,
+            username=username,
+            password=password,
+        )
+        each = dict.fromkeys(("connect", "command", "block", "final_dot", "reset"), relay.seconds)
+        return EmailSmtp(asked, timeouts=Timeouts(**each))
 
 
 # What is handed over
@@ -402,14 +118,6 @@ async def test_the_mail_arrives_as_it_was_built_with_its_envelope() -> None:
         "text": "2.0.0 Ok: queued as 00000001",
         "message_id": accepted.mail["Message-ID"],
     }
-
-
-async def test_a_second_attempt_hands_over_the_same_octets() -> None:
-    again = message(html="<p>Hello</p>")
-    async with SmtpServer([on("dot", DROP, nth=1)]) as server, smtp(server) as adapter:
-        assert isinstance(await adapter.send_one(again), Unknown)
-        assert isinstance(await adapter.send_one(again), Sent)
-    assert server.messages[0].content == server.messages[1].content
 
 
 async def test_smtputf8_is_asked_for_only_when_needed() -> None:
@@ -462,7 +170,10 @@ def test_no_text_around_an_address_lets_it_through(before: str, after: str, addr
 
 async def test_a_credential_that_the_server_echoes_is_masked() -> None:
     reply = f"535 5.7.8 {PASSWORD} of acme-relay is wrong: AGFjbWUtcmVsYXkAczNjcmV0LXBhc3M="
-    async with SmtpServer([on("auth", reply)], **AUTH) as server, smtp(server, **LOGIN) as adapter:
+    async with (
+        SmtpServer([on("auth", reply)], login=("acme-relay", PASSWORD)) as server,
+        smtp(server, **LOGIN) as adapter,
+    ):
         result = await adapter.send_one(message())
     assert isinstance(result, Refused)
     assert result.reason == "AUTH: 535 5.7.8 <password> of <username> is wrong: <password>"
@@ -517,68 +228,6 @@ async def test_a_session_is_reset_after_a_refusal_and_used_again() -> None:
     assert [type(result) for result in results] == [Refused, Refused, Refused, Refused, Sent]
     assert server.connections == 1
     assert server.verbs().count("RSET") == 4
-
-
-@pytest.mark.parametrize("action", ["500 5.5.2 what?", "421 4.3.2 bye", DROP, HANG, GARBAGE])
-async def test_a_session_that_cannot_be_reset_is_not_used_again(action: Any) -> None:
-    script = [on("rcpt", "550 5.1.1 unknown", nth=1), on("rset", action)]
-    async with SmtpServer(script) as server, smtp(server, HURRIED) as adapter:
-        first, second = [await adapter.send_one(message()) for _ in range(2)]
-    assert isinstance(first, Refused)
-    assert first.code == "smtp_550"
-    assert isinstance(second, Sent)
-    assert [mail.connection for mail in server.messages] == [2]
-
-
-@pytest.mark.parametrize("action", [DROP, HANG, "421 4.4.2 idle for too long"])
-async def test_a_reused_session_found_dead_is_replaced_at_once(action: Any) -> None:
-    async with SmtpServer([on("mail", action, nth=2)]) as server, smtp(server, HURRIED) as adapter:
-        results = [await adapter.send_one(message()) for _ in range(2)]
-    assert [type(result) for result in results] == [Sent, Sent]
-    assert [mail.connection for mail in server.messages] == [1, 2]
-
-
-async def test_a_dead_session_is_replaced_only_once() -> None:
-    script = [on("mail", DROP, nth=2), on("mail", DROP, nth=2)]
-    async with SmtpServer(script) as server, smtp(server) as adapter:
-        first = await adapter.send_one(message())
-        second = await adapter.send_one(message())
-    assert isinstance(first, Sent)
-    assert isinstance(second, Refused)
-    assert second.code == "smtp_lost"
-    assert server.connections == 2
-
-
-async def test_a_loss_after_mail_was_answered_is_not_redone() -> None:
-    async with SmtpServer([on("rcpt", DROP, nth=2)]) as server, smtp(server) as adapter:
-        await adapter.send_one(message())
-        result = await adapter.send_one(message())
-    assert isinstance(result, Refused)
-    assert server.connections == 1
-
-
-@pytest.mark.parametrize(
-    ("phase", "action"), [("mail", HANG), ("data", HANG), ("dot", HANG), ("dot", GARBAGE), ("data", GARBAGE)]
-)
-async def test_a_session_in_doubt_is_closed_and_not_used_again(phase: Any, action: Any) -> None:
-    async with SmtpServer([on(phase, action, nth=1)]) as server, smtp(server, HURRIED) as adapter:
-        await adapter.send_one(message())
-        await server.until_idle()
-        assert isinstance(await adapter.send_one(message()), Sent)
-    assert server.messages[-1].connection == 2
-
-
-@pytest.mark.parametrize("phase", ["banner", "ehlo", "mail", "rcpt", "data", "dot"])
-async def test_a_cancelled_send_closes_its_session(phase: Any) -> None:
-    async with SmtpServer([on(phase, HANG, nth=1)]) as server, smtp(server) as adapter:
-        sending = asyncio.create_task(adapter.send_one(message()))
-        await server.until_seen(phase)
-        sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
-        await server.until_idle()
-        assert isinstance(await adapter.send_one(message()), Sent)
-    assert server.messages[-1].connection == 2
 
 
 async def test_an_idle_session_is_ended_politely() -> None:

@@ -93,7 +93,7 @@ def _write(settings: Settings, key: str, message: Message) -> HttpRequest:
                         "filename": a.name,
                         "content_type": a.media_type,
                     }
-                    for a in message.attachments
+                    for a in mime.files(message, ends)
                 ]
                 or None,
                 "tags": [{"name": _REFERENCE, "value": str(message.jtd_id)}],

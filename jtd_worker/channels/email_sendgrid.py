@@ -85,7 +85,7 @@ def _write(settings: Settings, key: str, message: Message) -> HttpRequest:
                         "filename": a.name,
                         "disposition": "attachment",
                     }
-                    for a in message.attachments
+                    for a in mime.files(message, ends)
                 ]
                 or None,
                 # a link with a one-time token must reach its reader as it is

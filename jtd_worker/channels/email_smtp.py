@@ -4,21 +4,27 @@ import asyncio
 import re
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from jtd_worker import mime
+from jtd_worker import mime, verp
 from jtd_worker.adapter import Adapter, Capabilities, SingleSend, UnknownRule
+from jtd_worker.bounce import read_bounce
 from jtd_worker.errors import ConfigurationError, RecipientError, RenderError
 from jtd_worker.message import Message
+from jtd_worker.receipt import Receipt, ReceiptParser, WebhookRequest
 from jtd_worker.result import Refused, Retry, Scope, SendResult
 from jtd_worker.smtp_connect import Server, SessionRefusedError, Timeouts
 from jtd_worker.smtp_pool import IDLE_SECONDS, SmtpPool
+from jtd_worker.verp import Verp
+from jtd_worker.webhook_proof import ReceiptSecrets, must_be_one_of
 
-CAPABILITIES = Capabilities(unknown_rule=UnknownRule.RESEND)
+CAPABILITIES = Capabilities(unknown_rule=UnknownRule.RESEND, has_receipts=True)
 """A mail sent twice has the same Message-ID and mostly shows once; one that is missing shows never."""
 
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
@@ -47,6 +53,12 @@ class Settings(BaseModel):
     ca_file: str | None = None
     """PEM file of the only authorities trusted, instead of the system's."""
     unknown: UnknownRule = UnknownRule.RESEND
+    bounce_address: str | None = None
+    """Where bounces go, e.g. `bounces@acme.example`; each mail has a token in it. None: they go to `from`."""
+    bounce_separator: str = Field(default="+", pattern=r"^[+=_.-]$")
+    """What stands before the token: the recipient delimiter of the server that takes the bounces."""
+    bounce_secrets: SecretStr | None = None
+    """What the tokens are signed with; several, separated by blanks, while one is being replaced."""
 
     @field_validator("host")
     @classmethod
@@ -61,6 +73,20 @@ class Settings(BaseModel):
         mime.mailbox(sender)
         return sender
 
+    @field_validator("bounce_address")
+    @classmethod
+    def _has_room_for_a_token(cls, bounces: str | None) -> str | None:
+        if bounces is not None:
+            verp.address(bounces, "+", "x" * verp.TOKEN_LENGTH)
+        return bounces
+
+    @field_validator("bounce_secrets")
+    @classmethod
+    def _are_secrets(cls, secrets: SecretStr | None) -> SecretStr | None:
+        if secrets is not None:
+            verp.secrets_of(secrets)
+        return secrets
+
     @field_validator("unknown")
     @classmethod
     def _is_possible(cls, unknown: UnknownRule) -> UnknownRule:
@@ -74,6 +100,8 @@ class Settings(BaseModel):
     def _agree(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together: set both or neither")
+        if self.bounce_address is not None and self.bounce_secrets is None:
+            raise ValueError("bounce_address needs bounce_secrets: an unsigned bounce could be anyone's")
         if self.tls == "none" and not _is_loopback(self.host):
             raise ValueError(
                 "tls=none sends in clear text and is only for a loopback host; use starttls or implicit"
@@ -91,6 +119,8 @@ class EmailSmtp(SingleSend):
         server = _server(settings, timeouts or Timeouts())
         self._mask = server.mask
         self._pool = SmtpPool(server, idle_seconds=idle_seconds)
+        secrets = settings.bounce_secrets
+        self._verp = Verp(verp.secrets_of(secrets)) if secrets is not None else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -113,9 +143,17 @@ class EmailSmtp(SingleSend):
             {message.to, mail.recipient}, kept={mail.sender, mail.message_id.strip("<>")}
         )
         try:
-            return await self._pool.deliver(mail, mask)
+            return await self._pool.deliver(self._returning(mail, message), mask)
         except SessionRefusedError as error:
             return error.refused
+
+    def _returning(self, mail: mime.Mail, message: Message) -> mime.Mail:
+        """Let bounces of this mail come back to an address of its own."""
+        bounces = self._settings.bounce_address
+        if bounces is None or self._verp is None:
+            return mail
+        sender = verp.address(bounces, self._settings.bounce_separator, self._verp.token(message.jtd_id))
+        return replace(mail, sender=sender)
 
     async def aclose(self) -> None:
         """End the idle sessions."""
@@ -128,6 +166,32 @@ def build(settings: Settings, channel: str) -> Adapter:
     Raises ConfigurationError when `ca_file` cannot be used.
     """
     return EmailSmtp(settings)
+
+
+class ReceiptSettings(ReceiptSecrets):
+    """`secrets` are those of whoever hands over the mails, as bearer token or end of the URL's path."""
+
+    bounce_secrets: SecretStr
+    """What the tokens in the bounce addresses are signed with, of all instances of the provider."""
+
+    @field_validator("bounce_secrets")
+    @classmethod
+    def _are_secrets(cls, secrets: SecretStr) -> SecretStr:
+        verp.secrets_of(secrets)
+        return secrets
+
+
+def build_receipts(settings: ReceiptSettings) -> ReceiptParser:
+    """Make the parser of mails that came to a bounce address; the body of a request is the mail as it is."""
+    return partial(_receipts, settings.each, Verp(verp.secrets_of(settings.bounce_secrets)))
+
+
+def _receipts(secrets: Sequence[str], tokens: Verp, request: WebhookRequest) -> Sequence[Receipt]:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    path = request.url.partition("?")[0]
+    given = token.strip() if kind.lower() == "bearer" else path.rpartition("/")[2]
+    must_be_one_of([given], secrets)
+    return read_bounce(request.body, tokens)
 
 
 def ehlo_name(fqdn: str, sender_domain: str) -> str:

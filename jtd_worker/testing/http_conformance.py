@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import logging
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl
 
@@ -21,6 +19,7 @@ from jtd_worker.registry import Provider, ProviderName
 from jtd_worker.result import Refused, Retry, SendResult, Sent
 from jtd_worker.testing.http_cases import STATUSES, TRANSPORT, Case, Expect, after_success, sent
 from jtd_worker.testing.http_server import HttpServer, Request, Step, Steps, answer
+from jtd_worker.testing.logged import logged
 from jtd_worker.testing.samples import sample
 
 TIMEOUT_SECONDS: Final = 3.0
@@ -301,7 +300,7 @@ def run_cases(kit: type[HttpConformance], certificates: Mapping[str | None, ssl.
     made = asyncio.Barrier(len(cases))
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), "two cases have one name"
-    with _logged() as log:
+    with logged() as log:
         seen = asyncio.run(attempt_all(cases))
     return Run(seen=dict(zip(names, seen, strict=True)), log=log.getvalue())
 
@@ -329,19 +328,3 @@ async def _send(adapter: Adapter, message: Message) -> SendResult:
 
 def _base(server: HttpServer) -> str:
     return server.url.removesuffix("/hook")
-
-
-@contextmanager
-def _logged() -> Iterator[StringIO]:
-    """Collect everything that any library logs, at every level."""
-    text = StringIO()
-    handler = logging.StreamHandler(text)
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield text
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before)

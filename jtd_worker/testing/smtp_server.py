@@ -17,12 +17,15 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 Phase: TypeAlias = Literal[
     "banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "dot", "rset", "noop", "quit"
 ]
 """`data` is the command, `body` what follows 354, `dot` the reply to the whole mail."""
+
+
+EXTENSIONS: Final = ("8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 10485760")
 
 
 class Misbehaviour(Enum):
@@ -34,10 +37,21 @@ class Misbehaviour(Enum):
 HANG, DROP, GARBAGE = Misbehaviour
 
 
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A reply, and what comes after it; GARBAGE waits until the client has gone on."""
+
+    reply: str
+    after: Misbehaviour
+
+
+Action: TypeAlias = str | Misbehaviour | Then
+
+
 @dataclass(slots=True)
 class Rule:
     phase: Phase
-    action: str | Misbehaviour
+    action: Action
     nth: int | None
     recipient: str | None
     seen: int = 0
@@ -49,13 +63,12 @@ class Rule:
         return self.nth in {None, self.seen}
 
 
-def on(
-    phase: Phase, action: str | Misbehaviour, *, nth: int | None = None, recipient: str | None = None
-) -> Rule:
+def on(phase: Phase, action: Action, *, nth: int | None = None, recipient: str | None = None) -> Rule:
     """Answer so at this phase: always, or the n-th time (from 1), or for mails to this recipient only.
 
-    `action` is a reply (lines joined by CRLF) or one of HANG, DROP, GARBAGE. An `nth` counts over all
-    connections what the rest of the rule applies to. The first rule that applies wins.
+    `action` is a reply (lines joined by CRLF), one of HANG, DROP, GARBAGE, or `Then`: a reply and one of
+    these. An `nth` counts over all connections what the rest of the rule applies to. The first rule that
+    applies wins.
     """
     return Rule(phase, action, nth, recipient)
 
@@ -126,24 +139,31 @@ class SmtpServer:
         self,
         script: Sequence[Rule] = (),
         *,
-        extensions: Sequence[str] = ("8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 10485760"),
+        extensions: Sequence[str] = EXTENSIONS,
         tls: Literal["starttls", "implicit", "none"] = "none",
         certificate: Certificate | None = None,
         login: tuple[str, str] | None = None,
         auth_methods: str = "PLAIN LOGIN",
+        pause: float = 0,
     ) -> None:
-        """Offer AUTH, and ask for it, if `login` (user name, password) is given."""
+        """Offer AUTH, and ask for it, if `login` (user name, password) is given.
+
+        `pause`: seconds before each reply.
+        """
         self.script = list(script)
         self.extensions = tuple(extensions)
         self.tls = tls
         self.certificate = certificate
         self.login = login
         self.auth_methods = auth_methods
+        self.pause = pause
         self.port = 0
         self.connections = 0
         self.messages: list[Accepted] = []
         self.commands: list[tuple[int, str]] = []
         """Number of the connection, from 1, and the line; the answers to AUTH are not kept."""
+        self.in_clear_text: list[str] = []
+        """The commands, without what follows them, that came without TLS."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = threading.Condition()
         self._happened = asyncio.Event()
@@ -314,7 +334,7 @@ class SmtpServer:
             await self._answer(connection, interruption)
         content = await connection.reader.readuntil(b"\r\n.\r\n")
         answer = self._scripted("dot", connection) or f"250 2.0.0 Ok: queued as {len(self.messages) + 1:08X}"
-        if isinstance(answer, Misbehaviour) or answer.startswith("2"):
+        if isinstance(answer, Misbehaviour) or _is_yes(answer):
             self._accept(connection, content.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n."))
         connection.reset()
         await self._answer(connection, answer)
@@ -337,15 +357,16 @@ class SmtpServer:
         """Answer as scripted, else as usual; True if that was a yes."""
         action = self._scripted(phase, connection) or usual
         await self._answer(connection, action)
-        return isinstance(action, str) and action[0] in "23"
+        return _is_yes(action)
 
-    def _scripted(self, phase: Phase, connection: _Connection) -> str | Misbehaviour | None:
+    def _scripted(self, phase: Phase, connection: _Connection) -> Action | None:
         self._reached.add(phase)
         self._happened.set()
         self._happened = asyncio.Event()
         return next((rule.action for rule in self.script if rule.applies(phase, connection.recipients)), None)
 
-    async def _answer(self, connection: _Connection, action: str | Misbehaviour) -> None:
+    async def _answer(self, connection: _Connection, action: Action) -> None:
+        await asyncio.sleep(self.pause)
         match action:
             case Misbehaviour.HANG:
                 while await connection.reader.read(65_536):
@@ -355,11 +376,23 @@ class SmtpServer:
                 raise _Closed
             case Misbehaviour.GARBAGE:
                 connection.writer.write(b"!! what is this?\r\n")
+            case Then(reply, after):
+                await self._answer(connection, reply)
+                if after is Misbehaviour.GARBAGE:
+                    await connection.reader.read(1)
+                await self._answer(connection, after)
             case _:
                 connection.writer.write(f"{action}\r\n".encode())
         await connection.writer.drain()
-        if isinstance(action, str) and action.startswith("421"):
+        if isinstance(action, str) and action.rpartition("\n")[2].startswith("421"):
             raise _Closed
 
     def _note(self, connection: _Connection, line: str) -> None:
+        if not connection.secure:
+            self.in_clear_text.append(line.partition(" ")[0].upper())
         self.commands.append((connection.number, line if line[:4].upper() != "AUTH" else line[:10].rstrip()))
+
+
+def _is_yes(action: Action) -> bool:
+    reply = action.reply if isinstance(action, Then) else action
+    return isinstance(reply, str) and reply[0] in "23"

@@ -4,7 +4,7 @@
 -- change (SQLSTATE 22, 23) each goes by itself, see jtd.part_batch.
 -- Up to 100 go together, and no more than 1,000 of one key at a time. What goes alone: jobs whose template does not read
 -- items, since the others would be left out, approved templates of a provider, whose parameters are those of one job, and
--- jobs with attachments, a large payload, or one that is no object.
+-- jobs with attachments or an invitation, a large payload, or one that is no object.
 CREATE OR REPLACE FUNCTION jtd.close_batches(p_ids uuid[]) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -50,7 +50,7 @@ BEGIN
             row_number() OVER (PARTITION BY x.key ORDER BY x.id) - 1 AS place, x.key
         FROM job AS x JOIN template AS t ON t.key = x.key
         WHERE jsonb_typeof(x.payload) = 'object' AND jsonb_typeof(x.template_variables) = 'object'
-            AND NOT x.metadata ?| '{template_id,whatsapp_template}' AND NOT x.payload ? 'attachments'
+            AND NOT x.metadata ?| '{template_id,whatsapp_template}' AND NOT x.payload ?| '{attachments,calendar}'
             AND length(x.payload::text) <= longest
     ), carried AS (
         SELECT p.id, p.template_id, p.version,

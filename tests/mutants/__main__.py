@@ -88,7 +88,7 @@ def run_tests(tree: Path, tests: Sequence[str], seconds: float) -> Report:
             return Report(exit_code=None, passed=frozenset(), failed={}, broken=frozenset())
     passed, failed, broken = set(), {}, set()
     for case in ET.parse(results).iter("testcase") if results.exists() else ():
-        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        name = node_id(case.get("classname", ""), case.get("name", ""))
         failure = case.find("failure")
         if failure is not None:
             failed[name] = failure.get("message", "")
@@ -100,6 +100,14 @@ def run_tests(tree: Path, tests: Sequence[str], seconds: float) -> Report:
     return Report(
         exit_code=process.returncode, passed=frozenset(passed), failed=failed, broken=frozenset(broken)
     )
+
+
+def node_id(where: str, test: str) -> str:
+    """Return what pytest calls a test that its report has as `tests.test_x` or `tests.test_x.TestClass`."""
+    module, dot, name = where.rpartition(".")
+    if not name.startswith("Test"):
+        module, dot, name = where, "", ""
+    return f"{module.replace('.', '/')}.py::{name}{dot and '::'}{test}"
 
 
 def copy_tree(to: Path) -> None:

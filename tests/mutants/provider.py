@@ -6,6 +6,7 @@ EXCHANGE = "jtd_worker/http_exchange.py"
 VERDICT = "jtd_worker/verdict.py"
 SESSION = "jtd_worker/smtp_session.py"
 EXECUTOR = "jtd_worker/executor.py"
+KIT = "tests/test_email_smtp.py::TestSmtp"
 
 MUTANTS = (
     Mutant(
@@ -26,13 +27,20 @@ MUTANTS = (
         failure_mode="F7",
         what="the answer to an SMTP command is waited for without end",
         edits=(Edit(SESSION, "asyncio.timeout(seconds)", "asyncio.timeout(None)"),),
-        tests=("tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[dot]",),
+        tests=(
+            "tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[dot]",
+            f"{KIT}::test_the_outcome_says_what_is_known[dot: hang]",
+            f"{KIT}::test_the_outcome_says_what_is_known[rcpt: hang]",
+        ),
     ),
     Mutant(
         failure_mode="F7",
         what="an SMTP session is waited for without end",
         edits=(Edit("jtd_worker/smtp_connect.py", "asyncio.timeout(seconds)", "asyncio.timeout(None)"),),
-        tests=("tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[banner]",),
+        tests=(
+            "tests/test_failure_modes.py::test_a_mail_server_that_hangs_is_given_up[banner]",
+            f"{KIT}::test_the_outcome_says_what_is_known[banner: hang]",
+        ),
     ),
     Mutant(
         failure_mode="F7",
@@ -69,7 +77,31 @@ MUTANTS = (
                 "",
             ),
         ),
-        tests=("tests/test_email_smtp.py::test_each_answer_has_its_meaning",),
+        tests=(f"{KIT}::test_the_outcome_says_what_is_known",),
+    ),
+    Mutant(
+        failure_mode="F8",
+        what="the answer to another command is taken for that to the mail",
+        edits=(Edit(SESSION, "return bool(self._protocol._buffer)", "return False"),),
+        tests=(f"{KIT}::test_the_outcome_says_what_is_known[a session says more than it was asked]",),
+    ),
+    Mutant(
+        failure_mode="F9",
+        what="a mail server's wrong password fails each mail for good",
+        edits=(
+            Edit(
+                "jtd_worker/smtp_reply.py",
+                "return Retry.LATER if 400 <= reply.code < 500 else Retry.AFTER_OPERATOR",
+                "return Retry.LATER if 400 <= reply.code < 500 else Retry.NEVER",
+            ),
+        ),
+        tests=(f"{KIT}::test_the_outcome_says_what_is_known[AUTH, a wrong password]",),
+    ),
+    Mutant(
+        failure_mode="F9",
+        what="a mailbox that is full for now is given up",
+        edits=(Edit("jtd_worker/smtp_reply.py", "case (2, 2):", "case (2, 222):"),),
+        tests=(f"{KIT}::test_the_outcome_says_what_is_known[rcpt: 552 5.2.2 full]",),
     ),
     Mutant(
         failure_mode="F8",
@@ -111,7 +143,7 @@ MUTANTS = (
             ),
         ),
         tests=(
-            "tests/test_email_smtp.py::test_each_answer_has_its_meaning",
+            f"{KIT}::test_the_outcome_says_what_is_known[dot: drop]",
             "tests/test_worker.py::test_a_mail_server_that_misbehaves_gives_the_right_state",
         ),
     ),
@@ -126,5 +158,20 @@ MUTANTS = (
             ),
         ),
         tests=("tests/test_hostile.py::test_after_an_unknown_outcome_no_other_provider_sends_in_silence",),
+    ),
+    Mutant(
+        failure_mode="F44",
+        what="each attempt of a mail has a Message-ID of its own",
+        edits=(
+            Edit(
+                "jtd_worker/mime.py",
+                'return f"<{message.jtd_id}.{key}@{domain}>"',
+                'return f"<{message.jtd_id}.{key}" + str(__import__("time").time_ns()) + f"@{domain}>"',
+            ),
+        ),
+        tests=(
+            f"{KIT}::test_a_second_attempt_hands_over_the_same_octets",
+            f"{KIT}::test_the_message_id_is_one_for_all_attempts_and_another_for_another_message",
+        ),
     ),
 )
