@@ -50,6 +50,7 @@ class Device:
     """Differs between any two registrations of the device."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
     """An appointment to be entered into, or taken out of, the recipient's calendar; `repr` shows no text."""
 
