@@ -14,6 +14,7 @@ import typer
 from rich.console import RenderableType
 
 from jtd_worker import (
+    credential_commands,
     job_commands,
     logs,
     migrations,
@@ -113,6 +114,7 @@ def check(dsn: DsnIfAny = None, as_json: AsJson = False) -> None:
 app.add_typer(job_commands.app)
 app.add_typer(queue_commands.app)
 app.add_typer(pause_commands.app)
+app.add_typer(credential_commands.app)
 app.add_typer(recovery_commands.app)
 
 

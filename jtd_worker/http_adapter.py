@@ -41,6 +41,8 @@ class SendSettings(BaseModel):
     """For one request and its answer; after it nobody knows whether the message left."""
     unknown: UnknownRule | None = None
     """What follows when nobody knows that; by default as the adapter says."""
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
+    """The most sends at one time, of one process; by default as many as there are slots."""
 
 
 class HttpSettings(SendSettings):
@@ -65,7 +67,11 @@ class _Asking:
     """What adapters of HTTP APIs hold: capabilities by their settings, secrets to hide, connections."""
 
     def __init__(self, settings: SendSettings, capabilities: Capabilities, secrets: Iterable[str]) -> None:
-        self.capabilities = replace(capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule)
+        self.capabilities = replace(
+            capabilities,
+            unknown_rule=settings.unknown or capabilities.unknown_rule,
+            concurrency=settings.concurrency or capabilities.concurrency,
+        )
         self._mask = Mask.of("<secret>", secrets)
         self._exchange = Exchange(Timeouts.within(settings.timeout_seconds))
 

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from jtd_worker.adapter import Adapter
 from jtd_worker.errors import ConfigurationError
+from jtd_worker.result import Json
 
 _NAME = re.compile(r"([a-z][a-z0-9_]*):([a-z][a-z0-9]*)(?:\.([a-z][a-z0-9]*))?")
 
@@ -70,7 +71,7 @@ class Provider:
     settings: BaseModel
 
     @classmethod
-    def make(cls, name: ProviderName, values: Mapping[str, str]) -> Self:
+    def make(cls, name: ProviderName, values: Mapping[str, Json]) -> Self:
         """Validate `values` by the provider's own model.
 
         Raises ConfigurationError when there is no such provider, pydantic's ValidationError when

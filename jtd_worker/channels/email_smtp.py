@@ -47,6 +47,8 @@ class Settings(BaseModel):
     ca_file: str | None = None
     """PEM file of the only authorities trusted, instead of the system's."""
     unknown: UnknownRule = UnknownRule.RESEND
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
+    """The most mails, and so sessions, at one time, of one process; by default as many as there are slots."""
 
     @field_validator("host")
     @classmethod
@@ -94,7 +96,9 @@ class EmailSmtp(SingleSend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(CAPABILITIES, unknown_rule=self._settings.unknown)
+        return replace(
+            CAPABILITIES, unknown_rule=self._settings.unknown, concurrency=self._settings.concurrency
+        )
 
     async def send_one(self, message: Message) -> SendResult:
         """Send one mail; see `Session.deliver` for what is certain and what is Unknown."""
