@@ -56,6 +56,8 @@ class Capabilities:
     sureness: Sureness = Sureness.OWN
     devices: str | None = None
     """The family of devices that it sends to, e.g. `fcm`; None if it goes by the recipient alone."""
+    concurrency: int | None = None
+    """The most calls of `send` at one time, of one process; from 1, None for as many as there are slots."""
     has_receipts: bool = False
     """Whether the provider reports what became of a message; the module then has `build_receipts`."""
     echoes_reference: bool = False

@@ -76,8 +76,8 @@ def _effective(configuration: Configuration) -> Iterator[tuple[str, str]]:
         match name:
             case "database_url":
                 text = _masked_dsn(value.get_secret_value())
-            case "providers":
-                text = ",".join(map(str, value))
+            case "providers" | "tenant_senders":
+                text = ",".join(map(str, value or ()))
             case _:
                 text = str(value)
         yield PREFIX + name.upper(), text

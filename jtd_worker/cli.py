@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from jtd_worker import (
     bounce_command,
     channel_commands,
+    credential_commands,
     job_commands,
     logs,
     migrations,
@@ -119,6 +120,7 @@ app.add_typer(channel_commands.app)
 app.add_typer(send_test_command.app)
 app.add_typer(queue_commands.app)
 app.add_typer(pause_commands.app)
+app.add_typer(credential_commands.app)
 app.add_typer(recovery_commands.app)
 app.add_typer(vani_commands.app, name="vani")
 app.add_typer(bounce_command.app)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -9,21 +10,22 @@ from uuid import UUID
 
 import structlog
 
-from jtd_worker.adapter import Adapter
 from jtd_worker.breaker import Breakers, Provider
 from jtd_worker.contacts import Region, address
 from jtd_worker.content import NO_LIMIT, Content, ContentLimit, fit
-from jtd_worker.errors import RecipientError, RenderError
+from jtd_worker.errors import RecipientError, RefusedReferenceError, RenderError
 from jtd_worker.fan_out import Joint
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import Lease
 from jtd_worker.message import Device, Message
-from jtd_worker.outcome import Failed, Outcome, Release, Snooze, outcome
+from jtd_worker.outcome import AFTER_OPERATOR_PAUSE, Failed, Outcome, Release, Snooze, outcome
+from jtd_worker.outlet import Outlet, Outlets, Own, Route
 from jtd_worker.queue import Queue
 from jtd_worker.rate import Permit, Rates, count, cut
 from jtd_worker.render import render
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.settler import Settlement, Settler, stopwatch
+from jtd_worker.slots import Slots
 from jtd_worker.templates import TemplateCache
 
 log = structlog.get_logger()
@@ -33,16 +35,16 @@ RENDERS_AT_ONCE: Final = 50
 
 AT_RATE: Final = "provider_at_rate"
 """Why a message waits that only a provider may have that has reached its limit."""
+AT_WORK: Final = "credential_at_work"
+"""Why a message waits whose tenant's own credential sends as many as it may."""
+LONGEST_PAUSE: Final = 3600.0
+"""Seconds that a breaker is open at most (jtd.trip_v1); what is shut for longer an operator has paused."""
+OPENED_WITHIN: Final = 5.0
+"""Seconds that a batch waits for a tenant's own credential to be read; then its messages wait alone."""
+OWN_PATIENCE: Final = 1.0
+"""Seconds for which a message keeps a slot that others need, to wait for a turn with its own credential."""
 
 _OTHERS_MAY_TAKE_IT: Final = frozenset({Scope.CREDENTIAL, Scope.PROVIDER, Scope.NETWORK})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlet:
-    """An adapter under the name by which results tell who gave them."""
-
-    code: str
-    adapter: Adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,15 @@ class Item:
     """How it ends if no other provider takes it, and who refused it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """By what one JTD goes: the outlets of its route, opened, in order; or how it ends without any."""
+
+    route: Route
+    outlets: tuple[Outlet, ...] = ()
+    ended: Outcome | None = None
+
+
 class Executor:
     """Sends what consumers have claimed; results go to the settler, never back to the consumer."""
 
@@ -66,23 +77,18 @@ class Executor:
         queue: Queue,
         settler: Settler,
         lease: Lease,
-        outlets: Mapping[str, Sequence[Outlet]],
-        outbox: Outlet,
+        outlets: Outlets,
         breakers: Breakers,
         rates: Rates,
         content_limits: Mapping[str, ContentLimit],
         default_region: Region,
         stopping: asyncio.Event,
     ) -> None:
-        """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows.
-
-        `content_limits` is what each channel takes at present; whoever passed it keeps it up to date.
-        """
+        """`content_limits` is what each channel takes at present; whoever passed it keeps it up to date."""
         self._queue = queue
         self._settler = settler
         self._lease = lease
         self._outlets = outlets
-        self._outbox = (outbox,)
         self._breakers = breakers
         self._rates = rates
         self._content_limits = content_limits
@@ -115,34 +121,42 @@ class Executor:
             )
 
         await self._load_templates(jtds)
-        devices_of = await self._load_devices(jtds)
-        by_outlets: dict[tuple[Outlet, ...], list[Item]] = {}
-        for number, jtd in enumerate(jtds, start=1):
-            rendered = self._render(jtd)
-            if isinstance(rendered, Failed):
-                settle_as(jtd, None)(rendered, None)
-            elif outlets := self._outlets_of(jtd):
-                message, content = rendered
-                priority, devices = devices_of.get(jtd.id, (message.priority, ()))
-                settle = settle_as(jtd, content, devices)
-                parts = _parts(outlets, devices)
-                if not parts:
-                    settle(_no_device(jtd), None)
-                joint = Joint(len(parts), len(devices), settle)
-                for takers, theirs in parts:
-                    part = replace(message, priority=priority, devices=theirs) if theirs else message
-                    item = Item(jtd=jtd, message=part, content=content, settle=joint.settle)
-                    by_outlets.setdefault(takers, []).append(item)
-            else:
-                settle_as(jtd, rendered[1])(_gone(jtd), None)
-            if number % RENDERS_AT_ONCE == 0 or (
-                not isinstance(rendered, Failed) and rendered[0].attachments
-            ):
-                await asyncio.sleep(0)
-        permit.keep(sum(_leaves(outlets) * len(items) for outlets, items in by_outlets.items()))
-        await asyncio.gather(
-            *(self._dispatch(outlets, items, permit) for outlets, items in by_outlets.items())
-        )
+        async with AsyncExitStack() as in_use:
+            ways = await self._ways(jtds, in_use)
+            devices_of = await self._load_devices(ways)
+            by_outlets: dict[tuple[Outlet, ...], list[Item]] = {}
+            for number, jtd in enumerate(jtds, start=1):
+                rendered, way = self._render(jtd), ways[jtd.id]
+                if isinstance(rendered, Failed):
+                    settle_as(jtd, None)(rendered, None)
+                elif way.ended is not None:
+                    settle_as(jtd, rendered[1])(way.ended, None)
+                else:
+                    message, content = rendered
+                    priority, devices = devices_of.get(jtd.id, (message.priority, ()))
+                    settle = settle_as(jtd, content, devices)
+                    parts = _parts(way.outlets, devices)
+                    if not parts:
+                        settle(_no_device(jtd), None)
+                    joint = Joint(len(parts), len(devices), settle)
+                    if way.route.sender or way.route.reply_to:
+                        message = replace(
+                            message,
+                            sender=way.route.sender,
+                            reply_to=message.reply_to or way.route.reply_to,
+                        )
+                    for takers, theirs in parts:
+                        part = replace(message, priority=priority, devices=theirs) if theirs else message
+                        item = Item(jtd=jtd, message=part, content=content, settle=joint.settle)
+                        by_outlets.setdefault(takers, []).append(item)
+                if number % RENDERS_AT_ONCE == 0 or (
+                    not isinstance(rendered, Failed) and rendered[0].attachments
+                ):
+                    await asyncio.sleep(0)
+            permit.keep(sum(_needs_house(outlets) * len(items) for outlets, items in by_outlets.items()))
+            await asyncio.gather(
+                *(self._dispatch(outlets, items, permit) for outlets, items in by_outlets.items())
+            )
         permit.give_back()
 
     def cancel_sends(self) -> int:
@@ -151,13 +165,31 @@ class Executor:
             task.cancel()
         return len(self._sends)
 
-    def _outlets_of(self, jtd: Jtd) -> tuple[Outlet, ...]:
-        outlets = tuple(self._outlets[jtd.channel_code])
-        if jtd.is_diverted and not outlets[0].adapter.capabilities.transactional:
-            return self._outbox
-        if jtd.bound_to is not None:
-            return tuple(outlet for outlet in outlets if outlet.code == jtd.bound_to)
-        return outlets
+    async def _ways(self, jtds: Sequence[Jtd], in_use: AsyncExitStack) -> Mapping[UUID, Way]:
+        """Return by what each of `jtds` goes; its tenant's own credential is not closed before `in_use`."""
+        routes = {jtd.id: self._route(jtd) for jtd in jtds}
+        own = {route.own for route in routes.values() if isinstance(route, Route) and route.own is not None}
+        opened = dict(zip(own, await asyncio.gather(*(self._open(one, in_use) for one in own)), strict=True))
+        return {jtd.id: _way(jtd, routes[jtd.id], opened) for jtd in jtds}
+
+    def _route(self, jtd: Jtd) -> Route | RefusedReferenceError:
+        try:
+            return self._outlets.route(jtd)
+        except RefusedReferenceError as error:
+            return error
+
+    async def _open(self, own: Own, in_use: AsyncExitStack) -> Outlet | RefusedReferenceError:
+        try:
+            async with asyncio.timeout(OPENED_WITHIN):
+                return await in_use.enter_async_context(self._outlets.opened(own))
+        except TimeoutError:
+            error = RefusedReferenceError(
+                "credential_refused", f"credential {own.credential} could not be had in {OPENED_WITHIN:g} s"
+            )
+        except RefusedReferenceError as refused:
+            error = refused
+        log.warning("credential.refused", channel=own.channel, provider=own.code, code=error.code)
+        return error
 
     async def _load_templates(self, jtds: Sequence[Jtd]) -> None:
         wanted = {
@@ -170,11 +202,11 @@ class Executor:
             for row in await self._queue.templates(missing):
                 self._templates.add_row(row)
 
-    async def _load_devices(self, jtds: Sequence[Jtd]) -> Mapping[UUID, tuple[int, tuple[Device, ...]]]:
+    async def _load_devices(self, ways: Mapping[UUID, Way]) -> Mapping[UUID, tuple[int, tuple[Device, ...]]]:
         wanted = [
-            jtd.id
-            for jtd in jtds
-            if any(outlet.adapter.capabilities.devices for outlet in self._outlets_of(jtd))
+            jtd_id
+            for jtd_id, way in ways.items()
+            if any(outlet.adapter.capabilities.devices for outlet in way.outlets)
         ]
         return await self._queue.devices(wanted) if wanted else {}
 
@@ -204,6 +236,40 @@ class Executor:
             return Failed(code="render_failed", reason=f"rendering raised {type(error).__name__}")
 
     async def _dispatch(self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit) -> None:
+        outlet = outlets[0]
+        if outlet.turns is None:
+            await self._go(outlets, items, permit)
+            return
+        size = outlet.adapter.capabilities.batch_size
+        async with asyncio.TaskGroup() as group:
+            while items and (turns := await self._take_turns(outlet, outlet.turns, -(-len(items) // size))):
+                group.create_task(self._go(outlets, items[: turns * size], permit, turns))
+                items = items[turns * size :]
+            for item in items:
+                if self._stopping.is_set():
+                    item.settle(Release(), None)
+                else:
+                    item.settle(_at_work(outlet), outlet.code)
+
+    async def _take_turns(self, outlet: Outlet, turns: Slots, wanted: int) -> int:
+        """Wait for a turn, and take up to `wanted`; none when the worker stops, or others need the slots."""
+        taking = asyncio.ensure_future(turns.take(wanted))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait(
+                {taking, stopping},
+                timeout=OWN_PATIENCE if outlet.is_own else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            return taking.result() if taking.done() else 0
+        finally:
+            taking.cancel()
+            stopping.cancel()
+
+    async def _go(
+        self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit, turns: int = 0
+    ) -> None:
+        """Hand `items` over by the first of `outlets`, by `turns` that were taken for it."""
         outlet, *others = outlets
         is_probe = self._breakers.is_open((items[0].jtd.channel_code, outlet.code))
         answers = await self._ask(outlet, items, permit)
@@ -213,6 +279,8 @@ class Executor:
             if item.jtd.id not in answers:
                 item.settle(Release(), None)
         size = outlet.adapter.capabilities.batch_size
+        if outlet.turns is not None:
+            outlet.turns.give(turns - -(-len(going) // size))
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(going), size):
                 batch = going[start : start + size]
@@ -275,7 +343,9 @@ class Executor:
             reason = f"provider {code} has been handed as many messages as its limit lets it"
             return Snooze(code=AT_RATE, reason=reason, delay=timedelta(seconds=max(1.0, is_full)))
         reason = f"provider {code} takes nothing now"
-        return Snooze(code="provider_open", reason=reason, delay=timedelta(seconds=max(1.0, is_open)))
+        # a pause of an operator ends when he ends it
+        delay = AFTER_OPERATOR_PAUSE if is_open > LONGEST_PAUSE else timedelta(seconds=max(1.0, is_open))
+        return Snooze(code="provider_open", reason=reason, delay=delay)
 
     async def _send(
         self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit, *, is_probe: bool
@@ -283,14 +353,19 @@ class Executor:
         outlet, *others = outlets
         try:
             (answer,) = await asyncio.gather(
-                outlet.adapter.send([item.message for item in items]), return_exceptions=True
+                outlet.adapter.send([_as_sent_by(outlet, item.message) for item in items]),
+                return_exceptions=True,
             )
         except asyncio.CancelledError as error:  # the drain time is over; the result is recorded all the same
             answer = error
+        if outlet.turns is not None:
+            outlet.turns.give(1)
         results = _results(answer, len(items))
         elsewhere = []
         for item, result in zip(items, results, strict=True):
-            if not isinstance(answer, asyncio.CancelledError):
+            if not isinstance(answer, asyncio.CancelledError) and not _may_be_the_tenants(
+                outlet, item, result
+            ):
                 self._breakers.saw((item.jtd.channel_code, outlet.code), result, is_probe=is_probe)
             ended = outcome(result, outlet.adapter.capabilities.unknown_rule)
             if others and isinstance(result, Refused) and _another_may_take(result):
@@ -326,9 +401,43 @@ def _parts(
     return parts
 
 
-def _leaves(outlets: Sequence[Outlet]) -> bool:
-    """Whether what goes to `outlets` leaves the house, and needs a token."""
-    return not outlets[0].adapter.capabilities.transactional
+def _way(
+    jtd: Jtd,
+    route: Route | RefusedReferenceError,
+    opened: Mapping[Own, Outlet | RefusedReferenceError],
+) -> Way:
+    if isinstance(route, RefusedReferenceError):
+        return Way(route=Route(outlets=()), ended=_refused(route))
+    if route.own is None:
+        return Way(route=route, outlets=route.outlets, ended=None if route.outlets else _gone(jtd))
+    own = opened[route.own]
+    if isinstance(own, Outlet):
+        return Way(route=route, outlets=(own, *route.outlets))
+    if route.outlets:
+        return Way(route=route, outlets=route.outlets)
+    is_gone = own.is_gone and route.own.is_bound
+    return Way(route=route, ended=_gone(jtd, str(own)) if is_gone else _refused(own))
+
+
+def _needs_house(outlets: Sequence[Outlet]) -> bool:
+    """Whether what goes to `outlets` needs a token of a provider of the house."""
+    return not outlets[0].is_own and not outlets[0].adapter.capabilities.transactional
+
+
+def _as_sent_by(outlet: Outlet, message: Message) -> Message:
+    """Return `message` as it goes by `outlet`: where a tenant may not say as whom, as the house."""
+    return message if message.sender is None or outlet.takes_senders else replace(message, sender=None)
+
+
+def _may_be_the_tenants(outlet: Outlet, item: Item, result: SendResult) -> bool:
+    """Whether the sender that a tenant named may be why a credential of all was refused."""
+    return (
+        isinstance(result, Refused)
+        and result.scope is Scope.CREDENTIAL
+        and item.message.sender is not None
+        and outlet.takes_senders
+        and outlet.is_shared
+    )
 
 
 def _is_final(refusal: tuple[Outcome, str]) -> bool:
@@ -373,9 +482,19 @@ def _no_device(jtd: Jtd) -> Failed:
     )
 
 
-def _gone(jtd: Jtd) -> Failed:
+def _at_work(outlet: Outlet) -> Snooze:
+    reason = f"{outlet.code} is sending as many messages as it may at one time"
+    return Snooze(code=AT_WORK, reason=reason, delay=timedelta(seconds=OWN_PATIENCE))
+
+
+def _refused(error: RefusedReferenceError) -> Snooze:
+    return Snooze(code=error.code, reason=str(error), delay=AFTER_OPERATOR_PAUSE)
+
+
+def _gone(jtd: Jtd, why: str = "") -> Failed:
+    missing = f"{why}: put it back" if why else "JTD_PROVIDERS does not name it any more: name it again"
     return Failed(
         code="provider_gone",
-        reason=f"provider {jtd.bound_to} may have it already, and JTD_PROVIDERS does not name it any more: "
-        "name it again and retry, or retry with --resend to let another provider send it",
+        reason=f"provider {jtd.bound_to} may have it already, and {missing} and retry, "
+        "or retry with --resend to let another provider send it",
     )

@@ -52,6 +52,8 @@ class SendSettings(BaseModel):
     """For one request and its answer; after it nobody knows whether the message left."""
     unknown: UnknownRule | None = None
     """What follows when nobody knows that; by default as the adapter says."""
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
+    """The most sends at one time, of one process; by default as many as there are slots."""
 
 
 class HttpSettings(SendSettings):
@@ -79,7 +81,9 @@ class _Asking:
     def __init__(self, settings: SendSettings, capabilities: Capabilities, secrets: Iterable[str]) -> None:
         try:
             self.capabilities = replace(
-                capabilities, unknown_rule=settings.unknown or capabilities.unknown_rule
+                capabilities,
+                unknown_rule=settings.unknown or capabilities.unknown_rule,
+                concurrency=settings.concurrency or capabilities.concurrency,
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None

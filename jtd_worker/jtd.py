@@ -40,6 +40,8 @@ class Jtd:
     expires_at: datetime | None
     bound_to: str | None = None
     """The one provider that may have it already and drops a second copy; no other may be asked."""
+    reference: str | None = field(default=None, repr=False)
+    """What its tenant has set for the channel, as JSON that nobody has read yet; None: nothing."""
     kept: int | None = None
     """How many characters of its text an earlier attempt may have sent; None: it was never handed off."""
 

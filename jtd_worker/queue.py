@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from jtd_worker.content import Content, ContentLimit
 from jtd_worker.database import STATEMENT_TIMEOUT_MS, TRANSIENT, Link, Server
+from jtd_worker.errors import RefusedReferenceError
 from jtd_worker.foreign import clean
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import elapsed
@@ -28,7 +29,8 @@ MOST_REMEMBERED: Final = 10_000
 SETTLED_AGAIN: Final = 500
 """Results of one call when they are settled again."""
 CLAIM: Final = (
-    "SELECT c.*, k.kept FROM jtd.claim_v1(%s, %s, %s) AS c"
+    "WITH c AS MATERIALIZED (SELECT * FROM jtd.claim_v1(%s, %s, %s)) SELECT c.*, r.reference, k.kept FROM c"
+    " LEFT JOIN jtd.references_v1(ARRAY(SELECT c.id FROM c)) AS r ON r.id = c.id"
     " LEFT JOIN LATERAL (SELECT jtd.kept_v1(c.id) AS kept WHERE c.attempt > 1) AS k ON true"
 )
 HAND_OFF: Final = "SELECT h.id, h.answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s) AS h"
@@ -286,6 +288,19 @@ class Queue:
             found[jtd_id] = priority, (*found.get(jtd_id, (priority, ()))[1], device)
         return found
 
+    async def credential(self, name: str) -> str | None:
+        """Return the document that the database keeps under `name`; None when there is none.
+
+        Raises RefusedReferenceError when the database will not tell, e.g. a vault that cannot decrypt it.
+        """
+        try:
+            document: str | None = (await self._claims.call("SELECT jtd.credential_v1(%s)", [name]))[0][0]
+        except psycopg.DatabaseError as error:
+            raise RefusedReferenceError(
+                "credential_refused", f"the database does not tell credential pg:{name} ({error.sqlstate})"
+            ) from None
+        return document
+
     async def tick(self, asleep: Sequence[str]) -> Tick:
         """Move on what only time can move; `asleep` are the queues whose readers wait."""
         done = (await self._ticks.call("SELECT jtd.tick_v1(%s, %s)", [self.worker, list(asleep)]))[0][0]
@@ -343,6 +358,7 @@ def _jtd(row: tuple[Any, ...]) -> Jtd:
         max_retries=row[18],
         expires_at=row[19],
         bound_to=row[20],
+        reference=row[-2],
         kept=row[-1],
     )
 

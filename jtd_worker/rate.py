@@ -236,9 +236,7 @@ class Rates:
 
     def _is_limited(self, provider: Provider) -> bool:
         """Whether there is a limit, as of the last tick; before the first there may be one."""
-        channel, code = provider
-        if code not in self._pools.get(channel, ()):
-            return False
+        channel, _ = provider
         if self._limits is None:
             return True
         return self._limits.get(provider, self._limits.get((channel, None))) is not None

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 from jtd_worker import channels
 from jtd_worker.adapter import Adapter
 from jtd_worker.errors import ConfigurationError
+from jtd_worker.result import Json
 
 GROUP: Final = "jtd_worker.channels"
 """Entry points of installed packages; one is named as a file of ours would be: `sms_acme`, `any_acme`."""
@@ -76,7 +77,7 @@ class Provider:
     settings: BaseModel
 
     @classmethod
-    def make(cls, name: ProviderName, values: Mapping[str, str]) -> Self:
+    def make(cls, name: ProviderName, values: Mapping[str, Json]) -> Self:
         """Validate `values` by the provider's own model.
 
         Raises ConfigurationError when there is no such provider, pydantic's ValidationError when

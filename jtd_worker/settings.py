@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jtd_worker.contacts import Region
+from jtd_worker.credential import ENVIRONMENT_PREFIX
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.registry import Provider, ProviderName
 
@@ -44,6 +45,14 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         25, ge=0, le=3600, description="How long running sends may take to end after SIGTERM."
     )
+    tenant_senders: Annotated[tuple[ProviderName, ...] | None, NoDecode] = Field(
+        None,
+        description="Those of JTD_PROVIDERS by which tenants may name the sender without a credential "
+        "of their own.",
+    )
+    credential_dir: DirectoryPath | None = Field(
+        None, description="Where the credentials are that tenants name as `file:`; none: nowhere."
+    )
     http: str = Field(
         "", description="`host:port` of /healthz, /readyz and /metrics; empty: none. Port 0 takes a free one."
     )
@@ -55,7 +64,7 @@ class Settings(BaseSettings):
         "auto", description="`auto`: colours on a terminal, JSON lines elsewhere."
     )
 
-    @field_validator("providers", mode="before")
+    @field_validator("providers", "tenant_senders", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -86,6 +95,8 @@ class Configuration:
     settings: Settings
     providers: Mapping[str, tuple[Provider, ...]]
     """Channel -> its providers, in order of preference."""
+    credentials: Mapping[str, SecretStr] = field(default_factory=dict)
+    """What tenants may name as `env:JTD_CREDENTIAL_<NAME>`, by name."""
 
 
 def load() -> Configuration:
@@ -114,13 +125,24 @@ def load() -> Configuration:
             mistakes += _mistakes(name.prefix, error)
         except ConfigurationError as error:
             mistakes.append(str(error))
+    credentials = {
+        name.removeprefix(ENVIRONMENT_PREFIX): SecretStr(ours.pop(name))
+        for name in list(ours)
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+    if settings is not None:
+        mistakes += [
+            f"JTD_TENANT_SENDERS: {name} is not one of JTD_PROVIDERS"
+            for name in settings.tenant_senders or ()
+            if name not in names
+        ]
     mistakes += [
         f"{name} is not a setting of the worker or of a provider in JTD_PROVIDERS" for name in sorted(ours)
     ]
     if mistakes or settings is None:
         raise ConfigurationError("the settings cannot be used:\n" + "\n".join(f"  {m}" for m in mistakes))
     channels = {name.channel: tuple(made[n] for n in names if n.channel == name.channel) for name in names}
-    return Configuration(settings=settings, providers=channels)
+    return Configuration(settings=settings, providers=channels, credentials=credentials)
 
 
 def _names(text: str | None) -> tuple[ProviderName, ...]:

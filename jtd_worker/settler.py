@@ -124,7 +124,8 @@ class Settler:
         outcome = settlement.outcome
         channel = settlement.jtd.channel_code
         name = type(outcome).__name__.lower()
-        self._metrics.attempts.labels(channel, settlement.provider or "", name).inc()
+        provider, at, _ = (settlement.provider or "").partition("@")  # tenants are too many for a label
+        self._metrics.attempts.labels(channel, provider + at, name).inc()
         self._metrics.seconds.labels(channel).observe(settlement.seconds)
         content = _told(settlement)
         if "kept" in content:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -13,12 +14,14 @@ from jtd_worker.channels import any_outbox
 from jtd_worker.consumer import BATCH, Consumer
 from jtd_worker.contacts import Region
 from jtd_worker.content import ContentLimit
+from jtd_worker.credential import Credentials
 from jtd_worker.database import Link
 from jtd_worker.errors import ConfigurationError
-from jtd_worker.executor import Executor, Outlet
+from jtd_worker.executor import Executor
 from jtd_worker.heartbeat import Heartbeat
 from jtd_worker.lease import Lease
 from jtd_worker.metrics import Metrics
+from jtd_worker.outlet import Outlet, Outlets, house_outlet
 from jtd_worker.probe import Probe
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
@@ -29,6 +32,10 @@ from jtd_worker.settler import Settler
 from jtd_worker.slots import Slots
 
 log = structlog.get_logger()
+
+OWN_SHARE: Final = 4
+"""One in so many of a channel's slots may be sending by one tenant's own credential, at least one: what hangs
+leaves the others to others."""
 
 
 class Worker:
@@ -73,10 +80,17 @@ class Worker:
         progress, metrics = Progress(lease), Metrics()
         settler = Settler(self.queue, progress, metrics)
         outlets = {
-            channel: [Outlet(code=provider.name.code, adapter=provider.build()) for provider in providers]
+            channel: [
+                house_outlet(
+                    provider.name.code,
+                    provider.build(),
+                    takes_senders=provider.name in (self._settings.tenant_senders or ()),
+                )
+                for provider in providers
+            ]
             for channel, providers in self._configuration.providers.items()
         }
-        outbox = Outlet(code="outbox", adapter=any_outbox.Outbox())
+        every = self._make_outlets(outlets)
         harmless = [
             channel
             for channel, pool in outlets.items()
@@ -99,8 +113,7 @@ class Worker:
             self.queue,
             settler,
             lease,
-            outlets,
-            outbox,
+            every,
             breakers,
             rates,
             content_limits,
@@ -145,8 +158,7 @@ class Worker:
             await heartbeat.end()
             log.info("worker.stopped", worker=self.queue.worker)
         finally:
-            for outlet in (outlet for pool in outlets.values() for outlet in pool):
-                await outlet.adapter.aclose()
+            await every.aclose()
             for link in self._links.values():
                 await link.aclose()
 
@@ -159,6 +171,18 @@ class Worker:
                 "insert them into n_jtd_channels, or run `jtd-worker migrate`"
             )
         return names
+
+    def _make_outlets(self, house: dict[str, list[Outlet]]) -> Outlets:
+        credentials = Credentials(
+            self._configuration.credentials, self._settings.credential_dir, self.queue.credential
+        )
+        share = max(1, self._slots(house) // OWN_SHARE)
+        outbox = Outlet(code="outbox", adapter=any_outbox.Outbox())
+        return Outlets(house, outbox, credentials, share)
+
+    def _slots(self, house: dict[str, list[Outlet]]) -> int:
+        """Return how many sends may run at one time for each channel that leaves the house."""
+        return self._settings.slots // max(1, len(_outbound(house)))
 
     def _make_rates(self, outlets: dict[str, list[Outlet]], breakers: Breakers) -> Rates:
         outbound = {
@@ -178,18 +202,14 @@ class Worker:
         progress: Progress,
         metrics: Metrics,
     ) -> None:
-        outbound = [
-            channel
-            for channel, pool in outlets.items()
-            if not all(outlet.adapter.capabilities.transactional for outlet in pool)
-        ]
+        outbound = _outbound(outlets)
         if self._settings.slots < len(outbound):
             raise ConfigurationError(
                 f"JTD_SLOTS is {self._settings.slots}, and {len(outbound)} channels leave the house: "
                 "each needs a slot of its own"
             )
         # each channel has its share, so that a provider that hangs holds up its own channel alone
-        share = {channel: Slots(self._settings.slots // len(outbound)) for channel in outbound}
+        share = {channel: Slots(self._slots(outlets)) for channel in outbound}
         for name in names:
             # what settles in our own transaction leaves nothing unknown: two batches keep it overlapped
             own = share.get(name.channel) or Slots(2 * BATCH)
@@ -227,6 +247,15 @@ async def run_until_signalled(worker: Worker) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)  # a second one would change how it ends
+
+
+def _outbound(house: dict[str, list[Outlet]]) -> list[str]:
+    """Return the channels that leave the house."""
+    return [
+        channel
+        for channel, pool in house.items()
+        if not all(outlet.adapter.capabilities.transactional for outlet in pool)
+    ]
 
 
 def _name() -> str:

@@ -23,6 +23,7 @@ SET LOCAL check_function_bodies = off;
 \ir 014_create_jtd_receipts.sql
 \ir 015_pin_provider_templates.sql
 \ir 017_create_push_devices.sql
+\ir 018_add_jtd_credentials.sql
 \ir 019_create_jtd_work.sql
 \ir 020_create_jtd_vani.sql
 \ir functions/accept_receipts_v1.sql
@@ -51,11 +52,14 @@ SET LOCAL check_function_bodies = off;
 \ir functions/claim_v1.sql
 \ir functions/close_batches.sql
 \ir functions/close_windows.sql
+\ir functions/concerns.sql
 \ir functions/conservation.sql
 \ir functions/content.sql
 \ir functions/content_rules_v1.sql
 \ir functions/count_discard.sql
 \ir functions/count_statement.sql
+\ir functions/credential_v1.sql
+\ir functions/credentials.sql
 \ir functions/defer.sql
 \ir functions/detach_source.sql
 \ir functions/devices_v1.sql
@@ -141,6 +145,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/place_inserted.sql
 \ir functions/place_updated.sql
 \ir functions/prune_receipts.sql
+\ir functions/put_credential.sql
 \ir functions/queue_messages.sql
 \ir functions/queue_room.sql
 \ir functions/queues_v1.sql
@@ -160,12 +165,14 @@ SET LOCAL check_function_bodies = off;
 \ir functions/recipient.sql
 \ir functions/reclaim.sql
 \ir functions/reclaim_dead.sql
+\ir functions/references_v1.sql
 \ir functions/refuse.sql
 \ir functions/register_device.sql
 \ir functions/register_v1.sql
 \ir functions/register_v2.sql
 \ir functions/release_due.sql
 \ir functions/remark.sql
+\ir functions/remove_credential.sql
 \ir functions/renew_v1.sql
 \ir functions/reserve_v1.sql
 \ir functions/resolve.sql

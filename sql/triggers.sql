@@ -171,7 +171,8 @@ BEGIN
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
                 'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'send_test', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
-                'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1')))
+                'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1',
+                'put_credential', 'credentials', 'remove_credential')))
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);
     END LOOP;

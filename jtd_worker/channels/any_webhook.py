@@ -135,6 +135,8 @@ def _body(message: Message) -> bytes:
             "reply_to": message.reply_to,
             "metadata": dict(message.metadata),
             "locale": message.locale,
+            # only where a tenant names one: a receiver need not know the key
+            **({"sender": message.sender} if message.sender is not None else {}),
         },
     }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))

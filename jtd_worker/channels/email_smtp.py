@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """What stands before the token: the recipient delimiter of the server that takes the bounces."""
     bounce_secrets: SecretStr | None = None
     """What the tokens are signed with; several, separated by blanks, while one is being replaced."""
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
+    """The most mails, and so sessions, at one time, of one process; by default as many as there are slots."""
 
     @field_validator("host")
     @classmethod
@@ -124,7 +126,9 @@ class EmailSmtp(SingleSend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(CAPABILITIES, unknown_rule=self._settings.unknown)
+        return replace(
+            CAPABILITIES, unknown_rule=self._settings.unknown, concurrency=self._settings.concurrency
+        )
 
     async def send_one(self, message: Message) -> SendResult:
         """Send one mail; see `Session.deliver` for what is certain and what is Unknown."""

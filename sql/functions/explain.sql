@@ -86,6 +86,9 @@ AS $$
             WHERE j.channel_code = ANY (x.channels) AND x.lease_until > clock_timestamp())
             THEN format('; but no running worker serves channel %s', j.channel_code)
         END AS clause) AS hindrance
+    CROSS JOIN LATERAL (SELECT (SELECT c.provider_config_refs -> j.channel_code::text ->> 'credential'
+        FROM public.n_jtd_tenant_config AS c
+        WHERE c.tenant_id = j.tenant_id AND c.is_live = j.is_live AND c.is_active) AS credential) AS own
     CROSS JOIN LATERAL (SELECT CASE
         WHEN g.reason = 'test_mode' THEN '; it is a test row and goes to the outbox'
         ELSE concat(
@@ -93,14 +96,14 @@ AS $$
                 CASE WHEN b.is_paused THEN coalesce(': ' || b.pause_reason, '')
                     ELSE to_char(b.retry_at, '" and is tried again at "YYYY-MM-DD HH24:MI:SS TZ') END),
                 '' ORDER BY b.provider)
-                FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code),
+                FROM jtd.breakers AS b WHERE b.channel_code = j.channel_code AND jtd.concerns(b.provider, own.credential)),
             (SELECT string_agg(format('; provider %s is at its rate of %s a minute until %s',
                 r.provider, r.per_minute, to_char(t.free_at, 'YYYY-MM-DD HH24:MI:SS TZ')), '' ORDER BY r.provider)
                 FROM jtd.rate_states() AS r
                 LEFT JOIN public.n_jtd_source_types AS s ON s.code = j.source_type_code
                 CROSS JOIN LATERAL (SELECT CASE jtd.lane(j.priority, s.is_urgent)
                     WHEN 'urgent' THEN r.urgent_free_at ELSE r.free_at END AS free_at) AS t
-                WHERE r.channel_code = j.channel_code AND t.free_at IS NOT NULL))
+                WHERE r.channel_code = j.channel_code AND t.free_at IS NOT NULL AND jtd.concerns(r.provider, own.credential)))
         END AS clause) AS remark
     WHERE j.id = p_id
 $$;

@@ -48,7 +48,7 @@ MUTANTS = (
         edits=(
             Edit(
                 "jtd_worker/worker.py",
-                "{channel: Slots(self._settings.slots // len(outbound)) for channel in outbound}",
+                "{channel: Slots(self._slots(outlets)) for channel in outbound}",
                 "dict.fromkeys(outbound, Slots(self._settings.slots))",
             ),
         ),
