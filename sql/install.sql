@@ -22,6 +22,7 @@ SET LOCAL check_function_bodies = off;
 \ir 013_close_jtd_suppressions.sql
 \ir 015_pin_provider_templates.sql
 \ir 019_create_jtd_work.sql
+\ir 021_add_jtd_recurrence.sql
 \ir functions/act.sql
 \ir functions/admit.sql
 \ir functions/admit_queue.sql
@@ -55,6 +56,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/dlq_list.sql
 \ir functions/dlq_purge.sql
 \ir functions/dlq_requeue.sql
+\ir functions/end_series.sql
 \ir functions/enqueue.sql
 \ir functions/enqueue_row.sql
 \ir functions/event_type_added.sql
@@ -90,6 +92,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/keep_channel.sql
 \ir functions/keep_layout_version.sql
 \ir functions/keep_schema.sql
+\ir functions/keep_series.sql
 \ir functions/keep_source.sql
 \ir functions/keep_suppression.sql
 \ir functions/keep_template_version.sql
@@ -100,6 +103,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/last_msg_id.sql
 \ir functions/leave_v1.sql
 \ir functions/limits_of.sql
+\ir functions/list_recurring.sql
 \ir functions/list_work.sql
 \ir functions/list_work_inserted.sql
 \ir functions/list_work_updated.sql
@@ -142,6 +146,10 @@ SET LOCAL check_function_bodies = off;
 \ir functions/recipient.sql
 \ir functions/reclaim.sql
 \ir functions/reclaim_dead.sql
+\ir functions/recur_v1.sql
+\ir functions/recurrence_basis.sql
+\ir functions/recurrence_mistake.sql
+\ir functions/recurrences_due_v1.sql
 \ir functions/refuse.sql
 \ir functions/register_v1.sql
 \ir functions/register_v2.sql
