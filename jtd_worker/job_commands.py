@@ -1,4 +1,4 @@
-"""Commands about jobs: show, enqueue, act, cancel, retry, resolve, attention."""
+"""Commands about jobs: show, enqueue, act, cancel, end-series, retry, resolve, attention."""
 
 import json
 from datetime import datetime
@@ -33,6 +33,12 @@ CANCEL: Final = {
     "absent": "not cancelled: there is no job {id} in this database; look at the id and the database",
 }
 """What each answer of jtd.cancel means; the first alone changed anything."""
+END_SERIES: Final = {
+    "ended": "the series has ended: no further job of it is made, and one that was still ahead is cancelled",
+    "over": "nothing changed: the series had ended already; jtd-worker show {id} tells how",
+    "absent": "not ended: there is no series {id}, nor a job of one; look at the id and the database",
+}
+"""What each answer of jtd.end_series means; the first alone ended anything."""
 RETRY: Final = {
     "pending": "it gets one more attempt at once; jtd-worker show {id} tells how it goes",
     "unknown": "not retried: nobody knows whether it was sent. Ask the provider, then say so: "
@@ -150,6 +156,20 @@ def cancel(
     with session(dsn, "cancel", actor=actor(as_)) as conn:
         answer = conn.execute("SELECT jtd.cancel(%s, %s)", [jtd_id, reason]).fetchall()[0][0]
     _answer(jtd_id, answer, CANCEL, as_json)
+
+
+@app.command()
+def end_series(
+    series: Annotated[UUID, typer.Argument(metavar="ID", help="The id of the series, or of a job of it.")],
+    dsn: Dsn,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit trail.")] = None,
+    as_: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a series: cancel its job that is still ahead, and make no further one."""
+    with session(dsn, "end-series", actor=actor(as_)) as conn:
+        answer = conn.execute("SELECT jtd.end_series(%s, %s)", [series, reason]).fetchall()[0][0]
+    _answer(series, answer, END_SERIES, as_json)
 
 
 @app.command()

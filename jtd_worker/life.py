@@ -14,6 +14,7 @@ ROW: Final = (
     "scheduled_at", "last_retry_at", "next_retry_at", "expires_at", "executed_at", "completed_at",
     "provider_code", "provider_message_id", "cost", "template_key", "template_id", "template_version",
     "locale", "error_code", "error_message", "recipient_type", "recipient_id", "source_id", "parent_id",
+    "recurrence", "recurrence_zone", "series_id", "occurrence", "occurs_at", "series_start",
     "jtd_number", "performed_by_type", "performed_by_name", "is_live",
 )  # fmt: skip
 """The columns shown. A list of what may be seen, since producers put contacts into any other."""

@@ -18,6 +18,7 @@ from jtd_worker.foreign import clean
 from jtd_worker.jtd import Jtd
 from jtd_worker.lease import elapsed
 from jtd_worker.message import Device
+from jtd_worker.recurrence import Series
 from jtd_worker.result import Json
 
 log = structlog.get_logger()
@@ -66,6 +67,8 @@ class Tick:
     full: Mapping[tuple[str, str], Mapping[str, float]]
     """Seconds by lane until a provider that has reached its limit may be handed more; 0 is now."""
     content_limits: Mapping[str, ContentLimit]
+    recurring: int
+    """Series of which this worker is to make the next job; 100 may be more."""
     more: bool
     wake: tuple[str, ...]
     is_partitioned: bool
@@ -320,10 +323,37 @@ class Queue:
                 for channel, provider, normal, urgent in done["full"]
             },
             content_limits=_limits(done["content_rules"]),
+            recurring=done["recurring"],
             more=done["more"],
             wake=tuple(done["wake"]),
             is_partitioned=done["is_partitioned"],
         )
+
+    async def recurrences_due(self, limit: int) -> list[Series]:
+        """Return the series that are longest due, at most `limit`."""
+        rows = await self._ticks.call(
+            "SELECT id, basis, recurrence, zone, series_start, occurs_at, occurrence, clock"
+            " FROM jtd.recurrences_due_v1(%s)",
+            [limit],
+        )
+        return [
+            Series(
+                id=row[0],
+                basis=row[1],
+                recurrence=row[2],
+                zone=row[3],
+                start=row[4],
+                last=row[5],
+                number=row[6],
+                clock=row[7],
+            )
+            for row in rows
+        ]
+
+    async def recur(self, nexts: Sequence[dict[str, Json]]) -> list[tuple[UUID, str]]:
+        """Make the next job of each series, or end it; returns (id, answer) for each, see jtd.recur_v1."""
+        rows = await self._ticks.call("SELECT id, answer FROM jtd.recur_v1(%s)", [Jsonb(list(nexts))])
+        return [(row[0], row[1]) for row in rows]
 
     async def is_idle(self, queues: Sequence[str]) -> bool:
         """Return whether nothing is left to do now in `queues`."""

@@ -14,6 +14,7 @@ from jtd_worker.metrics import Metrics
 from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue
 from jtd_worker.rate import Rates
+from jtd_worker.recurrence import answers
 
 log = structlog.get_logger()
 
@@ -21,6 +22,8 @@ INTERVAL: Final = 1.0
 """Seconds between ticks: how late a retry or a schedule may be, and a poll that no notification replaces."""
 BUSY_INTERVAL: Final = 0.1
 """Seconds between ticks while ready jobs wait for room in their queue."""
+MOST_RECURRING: Final = 100
+"""Series that one tick lets go on; jtd.tick_v1 counts no more."""
 
 
 class Scheduler:
@@ -78,12 +81,25 @@ class Scheduler:
                 log.warning("jtd.found", count=tick.found)
             if tick.receipts:
                 log.info("receipts.applied", count=tick.receipts)
+            if tick.recurring:
+                await self._recur()
             if (
                 self._stop_when_idle
                 and not self._queue.held
                 and await self._queue.is_idle([n for n, c in self._consumers.items() if not c.is_shut])
             ):
                 self._stop_when_idle()
+            more = tick.more or tick.recurring >= MOST_RECURRING
             with suppress(TimeoutError):
-                async with asyncio.timeout(BUSY_INTERVAL if tick.more else INTERVAL):
+                async with asyncio.timeout(BUSY_INTERVAL if more else INTERVAL):
                     await self._stopping.wait()
+
+    async def _recur(self) -> None:
+        """Make the next job of each series whose latest is due; what another worker has made is passed."""
+        due = await self._queue.recurrences_due(MOST_RECURRING)
+        nexts = await asyncio.to_thread(answers, due)
+        done = await self._queue.recur(nexts)
+        for jtd_id in [jtd_id for jtd_id, answer in done if answer == "ended"]:
+            log.info("series.ended", jtd_id=jtd_id)
+        if made := sum(answer == "made" for _, answer in done):
+            log.info("series.continued", count=made)

@@ -26,6 +26,7 @@ SET LOCAL check_function_bodies = off;
 \ir 018_add_jtd_credentials.sql
 \ir 019_create_jtd_work.sql
 \ir 020_create_jtd_vani.sql
+\ir 021_add_jtd_recurrence.sql
 \ir functions/accept_receipts_v1.sql
 \ir functions/act.sql
 \ir functions/admit.sql
@@ -69,6 +70,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/dlq_purge.sql
 \ir functions/dlq_requeue.sql
 \ir functions/drop_devices.sql
+\ir functions/end_series.sql
 \ir functions/enqueue.sql
 \ir functions/enqueue_row.sql
 \ir functions/event_type_added.sql
@@ -107,6 +109,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/keep_channel.sql
 \ir functions/keep_layout_version.sql
 \ir functions/keep_schema.sql
+\ir functions/keep_series.sql
 \ir functions/keep_source.sql
 \ir functions/keep_suppression.sql
 \ir functions/keep_template_version.sql
@@ -117,6 +120,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/last_msg_id.sql
 \ir functions/leave_v1.sql
 \ir functions/limits_of.sql
+\ir functions/list_recurring.sql
 \ir functions/list_work.sql
 \ir functions/list_work_inserted.sql
 \ir functions/list_work_updated.sql
@@ -165,6 +169,10 @@ SET LOCAL check_function_bodies = off;
 \ir functions/recipient.sql
 \ir functions/reclaim.sql
 \ir functions/reclaim_dead.sql
+\ir functions/recur_v1.sql
+\ir functions/recurrence_basis.sql
+\ir functions/recurrence_mistake.sql
+\ir functions/recurrences_due_v1.sql
 \ir functions/references_v1.sql
 \ir functions/refuse.sql
 \ir functions/register_device.sql

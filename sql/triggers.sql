@@ -1,6 +1,6 @@
 -- What hangs on the tables: the triggers that queue jobs, the queues, the rights of the roles.
 -- Applied again when this text changes.
--- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 35 list work and what was sent, 40 flag. Statement triggers fire for zero rows too, and
+-- Names give the order: 10 audit, 20 place, 25 route and carry, 30 heed, 35 list work and what was sent, 37 list series, 40 flag. Statement triggers fire for zero rows too, and
 -- cost little then.
 
 CREATE OR REPLACE TRIGGER n_jtd_20_count_statement
@@ -28,6 +28,16 @@ CREATE OR REPLACE TRIGGER n_jtd_20_keep_batch
             IS DISTINCT FROM (OLD.channel_code, OLD.recipient_contact, OLD.recipient_id, OLD.payload, OLD.template_key,
                 OLD.scheduled_at, OLD.priority))
     EXECUTE FUNCTION jtd.keep_batch();
+
+CREATE OR REPLACE TRIGGER n_jtd_22_keep_series
+    BEFORE INSERT ON public.n_jtd
+    FOR EACH ROW
+    WHEN (NEW.recurrence IS NOT NULL AND NEW.status_changed_at = now())  -- an import is kept as given
+    EXECUTE FUNCTION jtd.keep_series();
+
+CREATE OR REPLACE TRIGGER n_jtd_22_keep_series_updated
+    BEFORE UPDATE OF recurrence, recurrence_zone, occurs_at ON public.n_jtd
+    FOR EACH ROW EXECUTE FUNCTION jtd.keep_series();
 
 CREATE OR REPLACE TRIGGER n_jtd_20_place_inserted
     AFTER INSERT ON public.n_jtd
@@ -78,6 +88,16 @@ CREATE OR REPLACE TRIGGER n_jtd_35_sent_updated
     AFTER UPDATE ON public.n_jtd
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION jtd.sent_updated();
+
+CREATE OR REPLACE TRIGGER n_jtd_37_list_recurring
+    AFTER INSERT ON public.n_jtd
+    FOR EACH ROW
+    WHEN (NEW.recurrence IS NOT NULL AND NEW.series_id = NEW.id AND NEW.status_changed_at = now())
+    EXECUTE FUNCTION jtd.list_recurring();
+
+CREATE OR REPLACE TRIGGER n_jtd_37_list_recurring_updated
+    AFTER UPDATE OF recurrence, recurrence_zone, occurs_at ON public.n_jtd
+    FOR EACH ROW EXECUTE FUNCTION jtd.list_recurring();
 
 CREATE OR REPLACE TRIGGER n_jtd_40_flag_payload
     AFTER INSERT ON public.n_jtd
@@ -170,6 +190,8 @@ BEGIN
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
                 'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'send_test', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
+
+                'pause_provider', 'resume_provider', 'act', 'cancel', 'end_series', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
                 'resume', 'adopt', 'adopt_jobs', 'rebuild_queues', 'dlq_list', 'dlq_requeue', 'dlq_purge',
                 'status_v1', 'show_v1', 'queues_v1', 'attach_source', 'detach_source', 'masters_v1',
                 'put_credential', 'credentials', 'remove_credential')))

@@ -60,11 +60,15 @@ AS $$
                     WHERE s.is_on AND s.state IN ('due', 'ahead') ORDER BY s.at, s.step LIMIT 1), '')
             ELSE format('is %s, but on no list and in no queue', j.status_code)
         END || '.'
+        || CASE WHEN o.ended IS NOT NULL THEN format(' Its series has ended: %s.', o.ended)
+            WHEN o.next_look IS NOT NULL THEN to_char(o.next_look, '" The next of its series is made at "YYYY-MM-DD HH24:MI:SS TZ"."')
+            ELSE '' END
     FROM public.n_jtd AS j
     CROSS JOIN LATERAL jtd.whereabouts(ARRAY[j.id]) AS p
     LEFT JOIN public.n_jtd_event_types AS e ON e.code = j.event_type_code
     LEFT JOIN LATERAL jtd.gate(ARRAY[j.id]) AS g ON true
     LEFT JOIN jtd.waiting AS w ON w.jtd_id = j.id
+    LEFT JOIN jtd.recurring AS o ON o.jtd_id = j.id
     LEFT JOIN jtd.inflight AS f ON f.jtd_id = j.id
     LEFT JOIN jtd.workers AS k ON k.id = f.worker_id AND k.lease_until > clock_timestamp()
     CROSS JOIN LATERAL (SELECT coalesce(jtd.wording(r.reason) || format(' (%s)', r.reason), r.reason)

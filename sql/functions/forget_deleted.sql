@@ -23,6 +23,7 @@ BEGIN
     PERFORM jtd.unlist(ids);
     DELETE FROM jtd.attention AS a WHERE a.jtd_id = ANY (ids);
     DELETE FROM jtd.inflight AS f WHERE f.jtd_id = ANY (ids);
+    DELETE FROM jtd.recurring AS r WHERE r.jtd_id = ANY (ids);
     DELETE FROM jtd.work AS w WHERE w.jtd_id = ANY (ids);
     RETURN NULL;
 END

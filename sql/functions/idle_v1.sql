@@ -18,5 +18,7 @@ AS $$
         AND NOT EXISTS (
             SELECT FROM jtd.waiting AS w JOIN jtd.queues AS q ON q.channel_code = w.channel_code
             WHERE w.due <= now() AND q.queue_name = ANY (p_queues))
+        AND NOT (jtd.is_adopted() AND EXISTS (
+            SELECT FROM jtd.recurring AS r JOIN public.n_jtd AS j ON j.id = r.jtd_id WHERE r.next_look <= now()))
 $$;
 REVOKE ALL ON FUNCTION jtd.idle_v1(text[]) FROM PUBLIC;

@@ -1,10 +1,11 @@
 -- Moves on what only time can move: due jobs, dead workers' jobs, receipts, admission to the queues, lost jobs.
 -- Called by: every worker, about once a second; one at a time does the work.
 -- Locks: an advisory lock of its own, then rows of n_jtd by id, SKIP LOCKED.
--- Returns {"leader", "due", "admitted", "reclaimed", "found", "worked", "receipts", "is_adopted", "flushed", "more", "is_partitioned", "wake": [queue, ...],
+-- Returns {"leader", "due", "admitted", "reclaimed", "found", "worked", "receipts", "is_adopted", "flushed", "recurring", "more", "is_partitioned", "wake": [queue, ...],
 -- "breakers": [[channel, provider, seconds until a probe may go], ...], "limits": [[channel, provider or null for all, a minute or null], ...],
 -- "full": [[channel, provider, seconds until the normal lane, and until the urgent lane may take more], ...],
--- "content_rules": see jtd.content_rules_v1}: found counts jobs that were on no list; worked the work that VaNi looked at; receipts those that were applied; wake names those of the caller's queues in which a message can be read now;
+-- "content_rules": see jtd.content_rules_v1}: found counts jobs that were on no list; worked the work that VaNi looked at; receipts those that were applied; recurring, up to 100,
+-- series of which the caller is to make the next job: jtd.recurrences_due_v1; wake names those of the caller's queues in which a message can be read now;
 -- more says that work is left over for a tick soon.
 CREATE OR REPLACE FUNCTION jtd.tick_v1(p_worker uuid, p_queues text[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -51,6 +52,9 @@ BEGIN
         'leader', leader, 'due', due, 'admitted', admitted, 'reclaimed', reclaimed, 'found', found,
         'worked', worked, 'receipts', receipts,
         'is_adopted', adopted,
+        'recurring', (SELECT count(*) FROM (  -- elsewhere another goes on with them
+            SELECT FROM jtd.recurring AS r JOIN public.n_jtd AS j ON j.id = r.jtd_id
+            WHERE leader AND adopted AND r.next_look <= now() LIMIT 100) AS x),
         'flushed', (SELECT s.flushed FROM jtd.server_v1() AS s),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
             extract(epoch FROM greatest(b.retry_at, b.probing_until) - clock_timestamp()))), '[]') FROM jtd.breakers AS b),
