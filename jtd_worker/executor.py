@@ -24,6 +24,7 @@ from jtd_worker.render import render
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.settler import Settlement, Settler, stopwatch
 from jtd_worker.templates import TemplateCache
+from jtd_worker.unsubscribe import UnsubscribeLinks
 
 log = structlog.get_logger()
 
@@ -71,10 +72,12 @@ class Executor:
         rates: Rates,
         content_limits: Mapping[str, ContentLimit],
         stopping: asyncio.Event,
+        unsubscribe: UnsubscribeLinks | None = None,
     ) -> None:
         """`outlets` are the providers of each channel in order of preference; `outbox` takes test rows.
 
         `content_limits` is what each channel takes at present; whoever passed it keeps it up to date.
+        Without `unsubscribe` no message carries such a link.
         """
         self._queue = queue
         self._settler = settler
@@ -85,6 +88,7 @@ class Executor:
         self._rates = rates
         self._content_limits = content_limits
         self._stopping = stopping
+        self._unsubscribe = unsubscribe
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
 
@@ -188,6 +192,8 @@ class Executor:
             return Failed(code="template_missing", reason=f"template {key[0]} has no version {key[1]}")
         try:
             message = render(jtd, self._templates[key])
+            if jtd.wants_unsubscribe and self._unsubscribe:
+                message = replace(message, unsubscribe_url=self._unsubscribe.link(jtd.id))
             return fit(message, self._content_limits.get(jtd.channel_code, NO_LIMIT), jtd.kept)
         except RenderError as error:
             return Failed(code=error.code, reason=str(error))

@@ -40,5 +40,7 @@ class Jtd:
     expires_at: datetime | None
     bound_to: str | None = None
     """The one provider that may have it already and drops a second copy; no other may be asked."""
+    wants_unsubscribe: bool = False
+    """Whether its message is to carry a link by which its recipient unsubscribes."""
     kept: int | None = None
     """How many characters of its text an earlier attempt may have sent; None: it was never handed off."""

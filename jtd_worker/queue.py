@@ -28,7 +28,8 @@ MOST_REMEMBERED: Final = 10_000
 SETTLED_AGAIN: Final = 500
 """Results of one call when they are settled again."""
 CLAIM: Final = (
-    "SELECT c.*, k.kept FROM jtd.claim_v1(%s, %s, %s) AS c"
+    "SELECT c.*, c.source_type_code = ANY (u.codes), k.kept"
+    " FROM jtd.claim_v1(%s, %s, %s) AS c CROSS JOIN jtd.unsubscribable_v1() AS u (codes)"
     " LEFT JOIN LATERAL (SELECT jtd.kept_v1(c.id) AS kept WHERE c.attempt > 1) AS k ON true"
 )
 HAND_OFF: Final = "SELECT h.id, h.answer FROM jtd.hand_off_v2(%s, %s, %s, %s, %s, %s) AS h"
@@ -343,6 +344,7 @@ def _jtd(row: tuple[Any, ...]) -> Jtd:
         max_retries=row[18],
         expires_at=row[19],
         bound_to=row[20],
+        wants_unsubscribe=row[-2],
         kept=row[-1],
     )
 

@@ -23,9 +23,11 @@ from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
 from jtd_worker.rate import Rates
 from jtd_worker.scheduler import Scheduler
-from jtd_worker.settings import Configuration
+from jtd_worker.settings import Configuration, Settings
 from jtd_worker.settler import Settler
+from jtd_worker.shared_secrets import each
 from jtd_worker.slots import Slots
+from jtd_worker.unsubscribe import UnsubscribeLinks
 
 log = structlog.get_logger()
 
@@ -104,6 +106,7 @@ class Worker:
             rates,
             content_limits,
             self._stopping,
+            _unsubscribe_links(self._settings),
         )
         try:
             names = await self._queues(channels)
@@ -225,6 +228,11 @@ async def run_until_signalled(worker: Worker) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)  # a second one would change how it ends
+
+
+def _unsubscribe_links(settings: Settings) -> UnsubscribeLinks | None:
+    secrets = each(settings.unsubscribe_secrets)
+    return UnsubscribeLinks(public_url=settings.public_url, secret=secrets[0]) if secrets else None
 
 
 def _name() -> str:
