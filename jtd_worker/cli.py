@@ -24,6 +24,7 @@ from jtd_worker import (
     queue_commands,
     recovery_commands,
     send_test_command,
+    serve_settings,
     settings,
     vani_commands,
 )
@@ -33,6 +34,7 @@ from jtd_worker.errors import JtdError
 from jtd_worker.migrate import migrate as bring
 from jtd_worker.options import AsJson, DsnIfAny
 from jtd_worker.session import explained, meaning
+from jtd_worker.web import Web, serve_until_signalled
 from jtd_worker.worker import Worker, run_until_signalled
 
 # rich's boxes around help and errors are of no use in a log, and so is a traceback with local variables
@@ -68,6 +70,15 @@ def run(
     logs.configure(configuration.settings.log_format)
     with explained(configuration.settings.database_url.get_secret_value()):
         asyncio.run(run_until_signalled(Worker(configuration, until_idle=until_idle)))
+
+
+@app.command()
+def serve() -> None:
+    """Take the reports of providers, over HTTP, until SIGTERM or SIGINT."""
+    configuration = serve_settings.load()
+    logs.configure(configuration.settings.log_format)
+    with explained(configuration.settings.database_url.get_secret_value()):
+        asyncio.run(serve_until_signalled(Web(configuration)))
 
 
 @app.command()

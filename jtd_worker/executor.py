@@ -27,6 +27,7 @@ from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled
 from jtd_worker.settler import Settlement, Settler, stopwatch
 from jtd_worker.slots import Slots
 from jtd_worker.templates import TemplateCache
+from jtd_worker.unsubscribe import UnsubscribeLinks
 
 log = structlog.get_logger()
 
@@ -83,8 +84,12 @@ class Executor:
         content_limits: Mapping[str, ContentLimit],
         default_region: Region,
         stopping: asyncio.Event,
+        unsubscribe: UnsubscribeLinks | None = None,
     ) -> None:
-        """`content_limits` is what each channel takes at present; whoever passed it keeps it up to date."""
+        """`content_limits` is what each channel takes at present; whoever passed it keeps it up to date.
+
+        Without `unsubscribe` no message carries such a link.
+        """
         self._queue = queue
         self._settler = settler
         self._lease = lease
@@ -94,6 +99,7 @@ class Executor:
         self._content_limits = content_limits
         self._default_region = default_region
         self._stopping = stopping
+        self._unsubscribe = unsubscribe
         self._templates = TemplateCache()
         self._sends: set[asyncio.Task[None]] = set()
 
@@ -224,6 +230,8 @@ class Executor:
         try:
             limit = self._content_limits.get(jtd.channel_code, NO_LIMIT)
             message = render(jtd, self._templates[key])
+            if jtd.wants_unsubscribe and self._unsubscribe:
+                message = replace(message, unsubscribe_url=self._unsubscribe.link(jtd.id))
             to = address(jtd.to, limit.recipient_key, jtd.country, self._default_region)
             return fit(message if to == message.to else replace(message, to=to), limit, jtd.kept)
         except RenderError as error:

@@ -42,6 +42,8 @@ class Jtd:
     """The one provider that may have it already and drops a second copy; no other may be asked."""
     reference: str | None = field(default=None, repr=False)
     """What its tenant has set for the channel, as JSON that nobody has read yet; None: nothing."""
+    wants_unsubscribe: bool = False
+    """Whether its message is to carry a link by which its recipient unsubscribes."""
     kept: int | None = None
     """How many characters of its text an earlier attempt may have sent; None: it was never handed off."""
 

@@ -30,7 +30,9 @@ MOST_REMEMBERED: Final = 10_000
 SETTLED_AGAIN: Final = 500
 """Results of one call when they are settled again."""
 CLAIM: Final = (
-    "WITH c AS MATERIALIZED (SELECT * FROM jtd.claim_v1(%s, %s, %s)) SELECT c.*, r.reference, k.kept FROM c"
+    "WITH c AS MATERIALIZED (SELECT * FROM jtd.claim_v1(%s, %s, %s))"
+    " SELECT c.*, c.source_type_code = ANY (u.codes), r.reference, k.kept"
+    " FROM c CROSS JOIN jtd.unsubscribable_v1() AS u (codes)"
     " LEFT JOIN jtd.references_v1(ARRAY(SELECT c.id FROM c)) AS r ON r.id = c.id"
     " LEFT JOIN LATERAL (SELECT jtd.kept_v1(c.id) AS kept WHERE c.attempt > 1) AS k ON true"
 )
@@ -388,6 +390,7 @@ def _jtd(row: tuple[Any, ...]) -> Jtd:
         max_retries=row[18],
         expires_at=row[19],
         bound_to=row[20],
+        wants_unsubscribe=row[-3],
         reference=row[-2],
         kept=row[-1],
     )

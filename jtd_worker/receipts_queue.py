@@ -8,9 +8,12 @@ from psycopg.types.json import Jsonb
 
 from jtd_worker.database import Link
 from jtd_worker.foreign import clean, clean_json
+from jtd_worker.link_pool import LinkPool
 from jtd_worker.receipt import Receipt
 from jtd_worker.result import Json
 
+ACCEPT_SECONDS: Final = 3.0
+"""How long a provider waits for the database before it is told to come again."""
 ACCEPT: Final = "SELECT accepted, known FROM jtd.accept_receipts_v1(%s, %s, %s)"
 APPLY: Final = "SELECT applied, ignored, parked, more FROM jtd.apply_receipts_v1(%s)"
 
@@ -39,26 +42,29 @@ class Applied:
 class ReceiptsQueue:
     """Receipts as a web process sees them."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, pool: LinkPool, link: Link) -> None:
+        """Receipts are kept over `pool`, side by side, and applied over `link`."""
+        self._pool = pool
         self._link = link
 
     async def accept(self, channel: str, provider: str, receipts: Sequence[Receipt]) -> Accepted:
-        """Keep `receipts` durably, once; only then may their provider be told that they arrived.
+        """Keep `receipts` durably; only then may their provider be told that they arrived.
 
-        `provider` is the family name, such as `sendgrid`. Raises one of TRANSIENT when they may not be
-        kept; the provider then sends them again, and what is known is not kept twice. When cancelled they
-        may have been kept.
+        `provider` is the family name, such as `sendgrid`. Raises TimeoutError after ACCEPT_SECONDS when they
+        may not be kept; the provider then sends them again, and what is known is not kept twice. When
+        cancelled they may have been kept.
         """
         told = [_json(receipt) for receipt in receipts]
-        ((new, known),) = await self._link.once(ACCEPT, [channel, provider, Jsonb(told)])
+        parameters = [channel, provider, Jsonb(told)]
+        ((new, known),) = await self._pool.call(ACCEPT, parameters, seconds=ACCEPT_SECONDS)
         return Accepted(new=new, known=known)
 
     async def apply(self, limit: int) -> Applied:
-        """Apply up to `limit` (1 to 5,000) receipts that are due, once. Raises one of TRANSIENT.
+        """Apply up to `limit` (1 to 5,000) receipts that are due; outages of the database are waited for.
 
         Any number of processes may do so at one time; what was interrupted is due again.
         """
-        ((applied, ignored, parked, more),) = await self._link.once(APPLY, [limit])
+        ((applied, ignored, parked, more),) = await self._link.call(APPLY, [limit])
         return Applied(applied=applied, ignored=ignored, parked=parked, more=more)
 
 

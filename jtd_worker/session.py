@@ -105,7 +105,7 @@ def meaning(error: BaseException) -> str | None:
         case errors.InsufficientPrivilege():
             return (
                 f"{message}; grant the role what it needs: jtd_operator for these commands, "
-                "jtd_producer for enqueue, jtd_worker for run; migrate is the owner's"
+                "jtd_producer for enqueue, jtd_worker for run, jtd_web for serve; migrate is the owner's"
             )
         case errors.LockNotAvailable():
             return (

@@ -1,22 +1,62 @@
 """The settings of a worker: read from the environment once, at start, with every mistake named."""
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    DirectoryPath,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jtd_worker.contacts import Region
 from jtd_worker.credential import ENVIRONMENT_PREFIX
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.registry import Provider, ProviderName
+from jtd_worker.shared_secrets import SharedSecrets, each
 
 PREFIX = "JTD_"
 FOREIGN_PREFIXES = ("JTD_TEST_",)
 """Names under our prefix that are not the worker's."""
+
+_PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if value and not (colon and host and port.isdigit() and int(port) < 65536):
+        raise ValueError("is not host:port, e.g. 0.0.0.0:8080")
+    return value
+
+
+Address: TypeAlias = Annotated[str, AfterValidator(_address)]
+"""`host:port`, or nothing."""
+
+
+def _public_url(value: str) -> str:
+    if value and not _PUBLIC_URL.fullmatch(value):
+        raise ValueError("is not a URL without query, e.g. https://jtd.example.com")
+    return value.rstrip("/")
+
+
+PublicUrl: TypeAlias = Annotated[str, AfterValidator(_public_url)]
+"""Scheme, host and perhaps a path, without a slash at its end; or nothing."""
+
+
+def provider_names(value: object) -> object:
+    """Read `email:smtp,inapp:db`; ValueError names the part that is not of that form."""
+    if not isinstance(value, str):
+        return value
+    return tuple(ProviderName.parse(part.strip()) for part in value.split(",") if part.strip())
 
 
 class Settings(BaseSettings):
@@ -53,7 +93,7 @@ class Settings(BaseSettings):
     credential_dir: DirectoryPath | None = Field(
         None, description="Where the credentials are that tenants name as `file:`; none: nowhere."
     )
-    http: str = Field(
+    http: Address = Field(
         "", description="`host:port` of /healthz, /readyz and /metrics; empty: none. Port 0 takes a free one."
     )
     default_region: str = Field(
@@ -64,28 +104,34 @@ class Settings(BaseSettings):
         "auto", description="`auto`: colours on a terminal, JSON lines elsewhere."
     )
 
+    public_url: PublicUrl = Field(
+        "", description="Where `jtd-worker serve` is reached from outside: `https://jtd.example.com`."
+    )
+    unsubscribe_secrets: SharedSecrets = Field(
+        SecretStr(""),
+        description="What links to unsubscribe are signed with, 32 bytes or more; several, separated by "
+        "blanks, while one is being replaced: the first signs. None: no mail carries such a link.",
+    )
+
+    @field_validator("unsubscribe_secrets")
+    @classmethod
+    def _must_lead_somewhere(cls, value: SecretStr, others: ValidationInfo) -> SecretStr:
+        if each(value) and not others.data.get("public_url", "https:").startswith("https:"):
+            raise ValueError("needs JTD_PUBLIC_URL, beginning with https:")
+        return value
+
     @field_validator("providers", "tenant_senders", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        names = [part.strip() for part in value.split(",") if part.strip()]
-        if not names:
+        names = provider_names(value)
+        if names == ():
             raise ValueError("names no provider, e.g. email:smtp,inapp:db")
-        return tuple(ProviderName.parse(name) for name in names)
+        return names
 
     @field_validator("default_region")
     @classmethod
     def _region(cls, value: str) -> str:
         return Region.parse(value).code
-
-    @field_validator("http")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if value and not (colon and host and port.isdigit() and int(port) < 65536):
-            raise ValueError("is not host:port, e.g. 0.0.0.0:8080")
-        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +160,7 @@ def load() -> Configuration:
     try:
         settings = Settings()
     except ValidationError as error:
-        mistakes += _mistakes(PREFIX, error)
+        mistakes += mistakes_of(PREFIX, error)
     names = _names(core["providers"]) if settings is None else settings.providers
     made: dict[ProviderName, Provider] = {}
     for name in sorted(names, key=lambda name: -len(name.prefix)):  # smtp.backup takes its own before smtp
@@ -122,7 +168,7 @@ def load() -> Configuration:
         try:
             made[name] = Provider.make(name, {k.removeprefix(name.prefix).lower(): v for k, v in own.items()})
         except ValidationError as error:
-            mistakes += _mistakes(name.prefix, error)
+            mistakes += mistakes_of(name.prefix, error)
         except ConfigurationError as error:
             mistakes.append(str(error))
     credentials = {
@@ -154,7 +200,8 @@ def _names(text: str | None) -> tuple[ProviderName, ...]:
     return tuple(names)
 
 
-def _mistakes(prefix: str, error: ValidationError) -> list[str]:
+def mistakes_of(prefix: str, error: ValidationError) -> list[str]:
+    """Say each mistake that `error` found, by the name of its variable and without its value."""
     lines = []
     for mistake in error.errors(include_url=False, include_input=False, include_context=False):
         if mistake["type"] == "default_factory_not_called":  # only follows from another mistake

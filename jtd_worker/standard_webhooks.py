@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 TOLERANCE_SECONDS: Final = 300
-"""How far a signed timestamp may be from our clock, either way."""
+"""How far a signed timestamp may be from our clock, either way, as the scheme's own libraries have it."""
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
@@ -43,14 +43,20 @@ def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 def verify(
-    secrets: Iterable[bytes], message_id: str, timestamp: str, signatures: str, body: bytes, now: datetime
+    secrets: Iterable[bytes],
+    message_id: str,
+    timestamp: str,
+    signatures: str,
+    body: bytes,
+    now: datetime,
+    max_age_seconds: int = TOLERANCE_SECONDS,
 ) -> bool:
-    """Return whether one of `secrets` signed this, at most TOLERANCE_SECONDS away from `now`.
+    """Return whether one of `secrets` signed this, at a time near `now`.
 
     `message_id`, `timestamp` and `signatures` are the headers as they came; `signatures` holds one or more
     entries separated by blanks, of which those of another version than `v1` prove nothing.
     """
-    if not _SECONDS.fullmatch(timestamp) or abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
+    if not _SECONDS.fullmatch(timestamp) or abs(now.timestamp() - int(timestamp)) > max_age_seconds:
         return False
     given = [entry.encode() for entry in signatures.split()]
     # sums up instead of stopping at the first that fits, so that the time tells nothing

@@ -27,9 +27,11 @@ from jtd_worker.progress import Progress
 from jtd_worker.queue import Queue, QueueName
 from jtd_worker.rate import Rates
 from jtd_worker.scheduler import Scheduler
-from jtd_worker.settings import Configuration
+from jtd_worker.settings import Configuration, Settings
 from jtd_worker.settler import Settler
+from jtd_worker.shared_secrets import each
 from jtd_worker.slots import Slots
+from jtd_worker.unsubscribe import UnsubscribeLinks
 
 log = structlog.get_logger()
 
@@ -119,6 +121,7 @@ class Worker:
             content_limits,
             Region(self._settings.default_region),
             self._stopping,
+            _unsubscribe_links(self._settings),
         )
         try:
             names = await self._queues(channels)
@@ -256,6 +259,11 @@ def _outbound(house: dict[str, list[Outlet]]) -> list[str]:
         for channel, pool in house.items()
         if not all(outlet.adapter.capabilities.transactional for outlet in pool)
     ]
+
+
+def _unsubscribe_links(settings: Settings) -> UnsubscribeLinks | None:
+    secrets = each(settings.unsubscribe_secrets)
+    return UnsubscribeLinks(public_url=settings.public_url, secret=secrets[0]) if secrets else None
 
 
 def _name() -> str:

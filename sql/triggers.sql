@@ -170,11 +170,16 @@ SELECT t.tenant_id, t.is_live, p.*
 FROM (SELECT DISTINCT w.tenant_id, w.is_live FROM jtd.work AS w WHERE w.next_at IS NOT NULL) AS t
 CROSS JOIN LATERAL jtd.vani_plan(t.tenant_id, now(), now() + interval '31 days', t.is_live, NULL) AS p;
 
+CREATE OR REPLACE TRIGGER n_inapp_notifications_inserted
+    AFTER INSERT ON public.n_inapp_notifications
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.feed_inserted();
+
 SELECT jtd.make_queues();
 SELECT jtd.make_partitions();
 SELECT jtd.know_instance();
 
--- A producer inserts jobs, a worker calls what carries a version, an operator steers. Roles that the owner
+-- A producer inserts jobs, a worker calls what carries a version, a web process what its routes do, an operator steers. Roles that the owner
 -- could not create are left out.
 DO $rights$
 DECLARE
@@ -187,6 +192,9 @@ BEGIN
         WHERE p.pronamespace = 'jtd'::regnamespace AND (
             (r.rolname = 'jtd_producer' AND p.proname IN ('enqueue', 'set_preference', 'register_device', 'forget_device'))
             OR (r.rolname = 'jtd_worker' AND p.proname ~ '_v[0-9]+$')
+            OR (r.rolname = 'jtd_web' AND p.proname IN (
+                'accept_receipts_v1', 'apply_receipts_v1', 'feed_list_v1', 'feed_counts_v1', 'feed_look_v1', 'feed_seen_v1',
+                'feed_read_v1', 'feed_archive_v1', 'unsubscribe_offer_v1', 'unsubscribe_v1'))
             OR (r.rolname = 'jtd_operator' AND p.proname IN (
                 'set_preference', 'pause_tenant', 'resume_tenant', 'pause_source', 'resume_source',
                 'pause_provider', 'resume_provider', 'act', 'vani_plan', 'cancel', 'send_test', 'retry', 'resolve', 'attention', 'explain', 'whereabouts', 'conservation', 'pause',
@@ -198,7 +206,7 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', may.function, may.rolname);
     END LOOP;
-    FOR may IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('jtd_worker', 'jtd_operator') LOOP
+    FOR may IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('jtd_worker', 'jtd_web', 'jtd_operator') LOOP
         EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA jtd TO %I', may.rolname);
     END LOOP;
 END

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from psycopg.conninfo import make_conninfo
+
 DEADLINE = 20.0
 """Seconds after which something that should happen has not."""
 
@@ -29,16 +31,18 @@ def eventually(look: Callable[[], T], seconds: float = DEADLINE) -> T:
 
 
 class Daemon:
-    """A running `jtd-worker run`; its log lines are read from a file."""
+    """A running `jtd-worker run`, or without providers `serve`; its log lines are read from a file."""
 
-    def __init__(self, dsn: str, providers: str, log: Path, *arguments: str, **settings: str) -> None:
+    def __init__(self, dsn: str, providers: str | None, log: Path, *arguments: str, **settings: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JTD_")}
-        environment |= {"JTD_DATABASE_URL": dsn, "JTD_PROVIDERS": providers, "JTD_LOG_FORMAT": "json"}
+        environment |= {"JTD_DATABASE_URL": dsn, "JTD_LOG_FORMAT": "json"}
+        if providers is not None:
+            environment["JTD_PROVIDERS"] = providers
         environment |= {f"JTD_{key.upper()}": value for key, value in settings.items()}
         self._log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jtd_worker", "run", *arguments],
+                [sys.executable, "-m", "jtd_worker", "serve" if providers is None else "run", *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stderr=file,
@@ -91,6 +95,15 @@ def running(dsn: str, providers: str, folder: Path, *arguments: str, **settings:
     with Daemon(dsn, providers, log, *arguments, **settings) as daemon:
         daemon.wait_for("worker.started")
         yield daemon
+
+
+@contextmanager
+def serving(dsn: str, folder: Path, **settings: str) -> Iterator[tuple[Daemon, str]]:
+    """Run a web process as a login of the role for it, until the block ends; yields it with its URL."""
+    log = folder / f"daemon-{len(list(folder.glob('daemon-*')))}.log"
+    as_web = make_conninfo(dsn, options="-c role=jtd_web")
+    with Daemon(as_web, None, log, **{"http": "127.0.0.1:0", **settings}) as daemon:
+        yield daemon, daemon.wait_for("web.listening")["url"]
 
 
 def run_until_idle(dsn: str, providers: str, folder: Path, **settings: str) -> Daemon:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
@@ -27,8 +27,10 @@ from jtd_worker.message import Message
 from jtd_worker.metrics import Metrics
 from jtd_worker.registry import Provider, ProviderName, find_module, installed
 from jtd_worker.result import Refused, Retry, SendResult, Sent, Unknown
+from jtd_worker.serve_settings import ServeSettings
 from jtd_worker.settings import Settings
 from jtd_worker.testing.http_server import HttpServer, Script, Step, answer
+from jtd_worker.web_metrics import WebMetrics
 from tests.daemon import run_until_idle
 from tests.jobs import row
 
@@ -81,7 +83,7 @@ def shown(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
             default = "by TLS" if name == "port" else "by region"
         elif field.default is PydanticUndefined:
             default = "required"
-        elif field.default in {None, ""}:
+        elif field.default in (None, "", (), SecretStr("")):
             default = "none"
         else:
             default = f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
@@ -119,6 +121,26 @@ def test_the_readme_lists_the_providers_as_the_command_does() -> None:
     assert [[re.sub(r"\[(\w+)\]\(.*\)", r"\1", cell) for cell in cells] for cells in listed] == [
         list(cells[:-1]) for cells in told
     ]
+
+
+def test_the_page_of_the_web_process_lists_its_settings_with_their_defaults() -> None:
+    listed = {
+        (name, default) for name, default, *_ in table(DOCS["serve.md"], "variable | default | meaning")
+    }
+    assert listed == set(shown(ServeSettings, "JTD_"))
+
+
+def test_every_provider_that_reports_is_listed_with_its_settings() -> None:
+    rows = table(DOCS["serve.md"], "receipts variable | default | meaning")
+    listed = {(name, default) for name, default, *_ in rows}
+    expected: set[tuple[str, str]] = set()
+    for module in pkgutil.iter_modules(jtd_worker.channels.__path__):
+        channel, _, provider = module.name.partition("_")
+        found = importlib.import_module(f"jtd_worker.channels.{module.name}")
+        if hasattr(found, "build_receipts"):
+            name = f"{channel if channel != 'any' else 'sms'}_{provider}".upper()
+            expected |= set(shown(found.ReceiptSettings, f"JTD_RECEIPTS_{name}_"))
+    assert listed == expected
 
 
 # ---------------------------------------------------------------- commands
@@ -325,6 +347,13 @@ def test_the_metrics_named_are_those_served() -> None:
     assert {codes(cells[0])[0] for cells in table(DOCS["operations.md"], "metric")} == served
 
 
+def test_the_metrics_of_the_web_process_are_those_served() -> None:
+    served = set()
+    for family in WebMetrics().registry.collect():
+        served.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    assert {codes(cells[0])[0] for cells in table(DOCS["serve.md"], "web metric")} == served
+
+
 def test_the_capabilities_named_are_those_of_an_adapter() -> None:
     listed = {codes(cells[0])[0] for cells in table(DOCS["adapters.md"], "field")}
     assert listed == set(Capabilities.__dataclass_fields__)
@@ -337,7 +366,7 @@ def test_the_roles_named_are_those_created(db: psycopg.Connection) -> None:
     ).fetchall()
     named = {codes(cells[0])[0] for cells in table(DOCS["operations.md"], "role")}
     assert named <= {name for (name,) in rows}
-    assert len(named) == 3
+    assert len(named) == 4
 
 
 @pytest.mark.parametrize("page", ALL)

@@ -15,6 +15,7 @@ import pytest
 
 from jtd_worker.adapter import Capabilities, UnknownRule
 from jtd_worker.database import Link
+from jtd_worker.link_pool import LinkPool
 from jtd_worker.migrate import migrate
 from jtd_worker.receipt import Receipt, ReceiptKind
 from jtd_worker.receipts_queue import Accepted, Applied, ReceiptsQueue
@@ -855,8 +856,8 @@ def test_what_a_parser_read_is_kept_and_applied(dsn: str, db: psycopg.Connection
     ]
 
     async def report_twice() -> tuple[Accepted, Accepted, Applied, Applied]:
-        link = Link(dsn, "receipts")
-        queue = ReceiptsQueue(link)
+        pool, link = LinkPool(dsn, "receipts", 1), Link(dsn, "receipts")
+        queue = ReceiptsQueue(pool, link)
         try:
             return (
                 await queue.accept("email", PROVIDER, told),
@@ -865,6 +866,7 @@ def test_what_a_parser_read_is_kept_and_applied(dsn: str, db: psycopg.Connection
                 await queue.apply(100),
             )
         finally:
+            await pool.aclose()
             await link.aclose()
 
     new, again, first, rest = asyncio.run(report_twice())

@@ -1,28 +1,52 @@
-"""Hands each message as signed JSON to a URL, by the Standard Webhooks scheme (standardwebhooks.com)."""
+"""Hands each message as signed JSON to a URL, by the Standard Webhooks scheme (standardwebhooks.com).
+
+The receiver reports what became of a message by the same scheme.
+"""
 
 import base64
+import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
+from typing import Literal
+from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from jtd_worker.adapter import Adapter, Capabilities, SingleSend, UnknownRule
 from jtd_worker.http_adapter import ApiUrl
 from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts
 from jtd_worker.masking import Mask, contact
 from jtd_worker.message import Message
+from jtd_worker.receipt import (
+    ForgedError,
+    MalformedError,
+    Receipt,
+    ReceiptKind,
+    ReceiptParser,
+    WebhookRequest,
+)
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent
-from jtd_worker.standard_webhooks import parse_secrets, sign
+from jtd_worker.standard_webhooks import parse_secrets, sign, verify
 from jtd_worker.verdict import Verdict, refusal
+from jtd_worker.webhook_proof import SignedReceipts, header
 
 # `webhook-id` is the scheme's own key against duplicates, so a receiver that follows the scheme drops the
 # second copy. Whoever runs one that does not sets `unknown` to `hold`.
 CAPABILITIES = Capabilities(
     unknown_rule=UnknownRule.IDEMPOTENT_RETRY,
+    has_receipts=True,
     echoes_reference=True,  # the receiver knows the message by no other id
 )
 
@@ -51,6 +75,63 @@ class Settings(BaseModel):
     def _must_sign(cls, secret: SecretStr) -> SecretStr:
         parse_secrets(secret.get_secret_value())
         return secret
+
+
+class ReceiptSettings(SignedReceipts):
+    """Who may report: `secrets` are as `secret` of the messages, `whsec_<base64>`."""
+
+    @field_validator("secrets")
+    @classmethod
+    def _must_sign(cls, secrets: SecretStr) -> SecretStr:
+        parse_secrets(secrets.get_secret_value())
+        return secrets
+
+
+def build_receipts(settings: ReceiptSettings) -> ReceiptParser:
+    """Return the parser of what the receiver reports, one event a request.
+
+    `{"type": "jtd.receipt", "data": {"id": <id of the JTD>, "kind": "delivered", "at": ..., "code": ...,
+    "reason": ...}}`; `webhook-id` tells copies of one event.
+    """
+    secrets = parse_secrets(settings.secrets.get_secret_value())
+
+    def parse(request: WebhookRequest) -> Sequence[Receipt]:
+        message_id = header(request, "webhook-id")
+        timestamp, signatures = header(request, "webhook-timestamp"), header(request, "webhook-signature")
+        now, most = request.received_at, settings.max_age_seconds
+        if not verify(secrets, message_id, timestamp, signatures, request.body, now, most):
+            raise ForgedError
+        try:
+            event = _Report.model_validate_json(request.body).data
+        except ValidationError:
+            raise MalformedError from None
+        # hashed, since it may be longer than what is kept of it, and stands for nothing else here
+        key = hashlib.sha256(message_id.encode()).hexdigest()
+        return [
+            Receipt(
+                kind=event.kind,
+                event_key=key,
+                reference=event.id,
+                at=event.at,
+                code=event.code,
+                reason=event.reason,
+            )
+        ]
+
+    return parse
+
+
+class _Event(BaseModel):
+    id: UUID
+    kind: ReceiptKind
+    at: AwareDatetime | None = None
+    code: str | None = Field(None, max_length=100)
+    reason: str | None = Field(None, max_length=500)
+
+
+class _Report(BaseModel):
+    type: Literal["jtd.receipt"]
+    data: _Event
 
 
 def build(settings: Settings, channel: str) -> Adapter:

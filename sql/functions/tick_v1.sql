@@ -22,6 +22,7 @@ DECLARE
     receipts integer := 0;
     more_receipts boolean := false;
     worked integer := 0;
+    more_expired boolean := false;
     adopted boolean := jtd.is_adopted();
 BEGIN
     IF leader THEN
@@ -45,6 +46,7 @@ BEGIN
         IF adopted THEN  -- what she would make in a copy might be sent from it later
             worked := jtd.vani_tick(work_batch);
         END IF;
+        more_expired := jtd.tend_feed(1000);
         admitted := jtd.admit(batch);  -- at the end: until the commit its messages are in the way of others, and unread
         PERFORM jtd.show_usage(1000);
     END IF;
@@ -64,7 +66,7 @@ BEGIN
             coalesce(extract(epoch FROM r.urgent_free_at - clock_timestamp()), 0))), '[]')
             FROM jtd.rate_states() AS r WHERE r.free_at IS NOT NULL),
         'content_rules', jtd.content_rules_v1(),
-        'more', greatest(due, reclaimed) >= batch OR more_receipts OR worked >= work_batch
+        'more', greatest(due, reclaimed) >= batch OR more_receipts OR more_expired OR worked >= work_batch
             OR (admitted > 0 AND EXISTS (SELECT FROM jtd.windows))
             OR (leader AND jtd.is_pressed())
             OR (leader AND EXISTS (SELECT FROM jtd.sweeps AS s WHERE s.is_running)),
