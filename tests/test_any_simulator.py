@@ -16,8 +16,8 @@ from jtd_worker.channels.any_simulator import CAPABILITIES, FATES, Settings, Sim
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.testing import sample
 from jtd_worker.testing.http_server import HttpServer, ThreadedHttpServer, answer, in_turn
-from tests.daemon import eventually, running
-from tests.jobs import insert_jtd, row
+from tests.daemon import eventually, running, serving
+from tests.jobs import history, insert_jtd, row
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PAGE = (Path(__file__).parent.parent / "docs" / "channels" / "simulator.md").read_text()
@@ -150,6 +150,39 @@ def test_a_worker_carries_out_every_fate(dsn: str, db: psycopg.Connection, tmp_p
 
 def ended(db: psycopg.Connection) -> dict[str, int]:
     return dict(db.execute("SELECT status_code, count(*) FROM public.n_jtd GROUP BY 1").fetchall())
+
+
+def test_the_web_process_takes_its_receipts_and_the_jobs_follow(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    ends = {
+        "delivered": "delivered",
+        "read": "read",
+        "bounce": "bounced",
+        "soft": "sent",
+        "complaint": "delivered",
+    }
+    jobs = {local: insert_jtd(db, recipient_contact=f"{local}@example.com") for local in ends}
+    with serving(dsn, tmp_path, receipts="email:simulator", receipts_email_simulator_secrets=SECRET) as (
+        _,
+        url,
+    ):
+        given = {
+            "receipts_url": f"{url}/webhooks/simulator",
+            "receipts_secret": SECRET,
+            "receipt_seconds": "0",
+        }
+        variables = {f"email_simulator_{name}": value for name, value in given.items()}
+        with running(dsn, "email:simulator", tmp_path, **variables):
+            for local, end in ends.items():
+                eventually(lambda local=local, end=end: row(db, jobs[local])["status_code"] == end)  # type: ignore[misc]
+            eventually(lambda: suppressed(db) == {("bounce", "bounce@"), ("complaint", "complaint@")})
+            eventually(lambda: "receipt" in {step.action for step in history(db, jobs["soft"])})
+
+
+def suppressed(db: psycopg.Connection) -> set[tuple[str, str]]:
+    query = "SELECT kind, replace(recipient, 'example.com', '') FROM public.n_jtd_suppressions"
+    return set(db.execute(query).fetchall())
 
 
 def test_a_provider_that_is_down_is_tried_again(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:

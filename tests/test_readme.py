@@ -130,9 +130,7 @@ def test_the_page_of_the_web_process_lists_its_settings_with_their_defaults() ->
     assert listed == set(shown(ServeSettings, "JTD_"))
 
 
-def test_every_provider_that_reports_is_listed_with_its_settings() -> None:
-    rows = table(DOCS["serve.md"], "receipts variable | default | meaning")
-    listed = {(name, default) for name, default, *_ in rows}
+def test_every_provider_that_reports_is_on_a_page_with_its_settings() -> None:
     expected: set[tuple[str, str]] = set()
     for module in pkgutil.iter_modules(jtd_worker.channels.__path__):
         channel, _, provider = module.name.partition("_")
@@ -140,7 +138,7 @@ def test_every_provider_that_reports_is_listed_with_its_settings() -> None:
         if hasattr(found, "build_receipts"):
             name = f"{channel if channel != 'any' else 'sms'}_{provider}".upper()
             expected |= set(shown(found.ReceiptSettings, f"JTD_RECEIPTS_{name}_"))
-    assert listed == expected
+    assert told("JTD_RECEIPTS_") == expected
 
 
 # ---------------------------------------------------------------- commands

@@ -16,6 +16,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from jtd_worker.adapter import Adapter, Capabilities, SingleSend, UnknownRule
+from jtd_worker.channels import any_webhook
 from jtd_worker.http_adapter import ApiUrl
 from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts
 from jtd_worker.masking import Mask
@@ -24,7 +25,10 @@ from jtd_worker.receipt import ReceiptKind
 from jtd_worker.result import Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
 from jtd_worker.standard_webhooks import parse_secrets, sign
 
-CAPABILITIES: Final = Capabilities(unknown_rule=UnknownRule.HOLD, echoes_reference=True)
+CAPABILITIES: Final = Capabilities(unknown_rule=UnknownRule.HOLD, echoes_reference=True, has_receipts=True)
+
+ReceiptSettings = any_webhook.ReceiptSettings
+build_receipts = any_webhook.build_receipts
 
 log = structlog.get_logger()
 
