@@ -69,9 +69,13 @@ CROSS JOIN LATERAL (
         CASE WHEN m.status_code IN ('sent', 'delivered', 'read') THEN NULL
             ELSE nullif(concat_ws(': ', coalesce(m.error_code, m.transition_note), m.error_message), '') END, m.id
     FROM (
-        SELECT c.* FROM public.n_jtd AS c WHERE c.parent_id = w.jtd_id AND c.performed_by_type = 'vani'
+        SELECT c.id, c.created_at, c.metadata, c.channel_code, c.status_code, c.error_code, c.error_message,
+            c.transition_note
+        FROM public.n_jtd AS c WHERE c.parent_id = w.jtd_id AND c.performed_by_type = 'vani'
         UNION ALL
-        SELECT o.* FROM public.n_jtd AS c JOIN public.n_jtd AS o ON o.parent_id = c.id
+        SELECT o.id, o.created_at, o.metadata, o.channel_code, o.status_code, o.error_code, o.error_message,
+            o.transition_note
+        FROM public.n_jtd AS c JOIN public.n_jtd AS o ON o.parent_id = c.id
         WHERE c.parent_id = w.jtd_id AND c.performed_by_type = 'vani'
     ) AS m
 ) AS d;
