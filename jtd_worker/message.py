@@ -48,6 +48,9 @@ class Device:
     """Of webpush `p256dh` and `auth`, base64url."""
     registered_at: datetime
     """Differs between any two registrations of the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
     """An appointment to be entered into, or taken out of, the recipient's calendar; `repr` shows no text."""
 
