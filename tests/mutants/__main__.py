@@ -131,8 +131,8 @@ def regenerate(tree: Path) -> None:
 
 
 def is_of(test: str, case: str) -> bool:
-    """Whether `case` is the test of this node id, or one of its cases."""
-    return case == test or case.startswith(f"{test}[")
+    """Whether `case` is the test of this node id, one of its cases, or in this class or file."""
+    return case == test or case.startswith((f"{test}[", f"{test}::"))
 
 
 def judge(mutant: Mutant) -> Verdict:
