@@ -18,7 +18,7 @@ from jtd_worker.webhook_proof import SecretUrlReceipts
 
 # There is no key against duplicates; a mail sent twice shows twice, one that is missing shows never.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.RESEND, sureness=Sureness.THIRD_PARTY, has_receipts=True, batch_size=50
+    unknown_rule=UnknownRule.RESEND, sureness=Sureness.THIRD_PARTY, has_receipts=True, echoes_reference=True
 )
 
 

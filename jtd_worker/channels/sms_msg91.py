@@ -22,7 +22,10 @@ from jtd_worker.webhook_proof import SecretUrlReceipts
 
 # Our id comes back in each receipt, as CRQID.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.HOLD, sureness=Sureness.THIRD_PARTY, has_receipts=True, batch_size=50
+    unknown_rule=UnknownRule.WAIT_FOR_RECEIPT,
+    sureness=Sureness.THIRD_PARTY,
+    has_receipts=True,
+    echoes_reference=True,
 )
 
 

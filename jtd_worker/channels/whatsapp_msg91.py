@@ -18,7 +18,10 @@ from jtd_worker.webhook_proof import SecretUrlReceipts
 
 # Our id comes back in each receipt, as crqid.
 CAPABILITIES: Final = Capabilities(
-    unknown_rule=UnknownRule.HOLD, sureness=Sureness.THIRD_PARTY, has_receipts=True
+    unknown_rule=UnknownRule.WAIT_FOR_RECEIPT,
+    echoes_reference=True,
+    sureness=Sureness.THIRD_PARTY,
+    has_receipts=True,
 )
 
 

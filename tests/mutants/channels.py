@@ -10,6 +10,44 @@ DEVICES: Final = "tests/test_push_devices.py::"
 
 MUTANTS: Final = (
     Mutant(
+        failure_mode="F36",
+        what="a bounce is believed without its signature",
+        edits=(Edit("jtd_worker/verp.py", "if any(fits):", "if fits:"),),
+        tests=("tests/test_bounce.py::test_a_report_is_understood_for_what_it_is",),
+    ),
+    Mutant(
+        failure_mode="F36",
+        what="a webhook of any age is believed",
+        edits=(
+            Edit(
+                "jtd_worker/webhook_proof.py",
+                "if abs(int(seconds) - request.received_at.timestamp()) > max_age_seconds:",
+                "if False:",
+            ),
+        ),
+        tests=("tests/test_email_sendgrid.py::test_what_is_not_signed_byte_for_byte_is_forged",),
+    ),
+    Mutant(
+        failure_mode="F36",
+        what="a secret URL is not looked at",
+        edits=(
+            Edit(
+                "jtd_worker/webhook_proof.py",
+                "    if not found:\n        raise ForgedError",
+                "    if False:\n        raise ForgedError",
+            ),
+        ),
+        tests=("tests/test_sms_twilio.py", "tests/test_msg91.py"),
+    ),
+    Mutant(
+        failure_mode="F36",
+        what="a message of SNS from any account is believed",
+        edits=(
+            Edit("jtd_worker/sns.py", 'if message.get("TopicArn") not in self._topic_arns:', "if False:"),
+        ),
+        tests=("tests/test_email_ses.py::test_what_is_not_proved_is_forged",),
+    ),
+    Mutant(
         failure_mode="F8",
         what="a success without an id is believed",
         edits=(Edit("jtd_worker/verdict.py", "    if provider_message_id is None:\n", "    if False:\n"),),
@@ -77,6 +115,45 @@ MUTANTS: Final = (
             ),
         ),
         tests=(TEMPLATES + "test_what_whatsapp_would_take_and_not_deliver_is_refused",),
+    ),
+    Mutant(
+        failure_mode="F42",
+        what="a parameter is handed to Meta unchecked",
+        edits=(
+            Edit(
+                "jtd_worker/whatsapp_template.py",
+                "    if unsafe:\n        raise",
+                "    if False:\n        raise",
+            ),
+        ),
+        tests=("tests/test_whatsapp_meta.py",),
+    ),
+    Mutant(
+        failure_mode="F43",
+        what="a national number that begins like its country code is taken to have one",
+        edits=(
+            Edit(
+                "jtd_worker/contacts.py",
+                "readings = {_valid(digits, region.code)}",
+                'readings = {_valid(f"+{digits}", None) or _valid(digits, region.code)}',
+            ),
+        ),
+        tests=(
+            "tests/test_contacts.py::test_a_number_that_can_be_read_in_two_ways_is_refused",
+            "tests/test_contacts.py::test_a_national_number_that_begins_like_the_country_code_keeps_all_its_digits",
+        ),
+    ),
+    Mutant(
+        failure_mode="F43",
+        what="a number that is merely long enough is taken for one",
+        edits=(
+            Edit(
+                "jtd_worker/contacts.py",
+                "phonenumbers.is_valid_number(number)",
+                "phonenumbers.is_possible_number(number)",
+            ),
+        ),
+        tests=("tests/test_contacts.py",),
     ),
     Mutant(
         failure_mode="F45",
