@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 from jtd_worker.migrations import load, print_sql, sql_directory
 from jtd_worker.settings import PREFIX, Settings
-from tests.daemon import Daemon, eventually
+from tests.daemon import Daemon, eventually, serving
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -289,11 +289,23 @@ def test_compose_waits_longer_than_a_worker_drains() -> None:
     assert int(drain[1]) == Settings.model_fields["drain_seconds"].default < int(grace[1])
 
 
-def test_compose_gives_a_worker_settings_that_it_takes(dsn: str, tmp_path: Path) -> None:
-    given = dict(re.findall(r"^ +(JTD_\w+): (.+)$", COMPOSE, re.MULTILINE))
+def compose_settings(text: str) -> dict[str, str]:
+    """Return what a part of the compose file sets by default, without the database's URL."""
+    given = dict(re.findall(r"^ +(JTD_\w+): (.+)$", text, re.MULTILINE))
     values = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
     assert values.pop("JTD_DATABASE_URL") == "postgresql://postgres:postgres@postgres:5432/postgres"
-    settings = {name.removeprefix(PREFIX).lower(): value for name, value in values.items()}
+    return {name.removeprefix(PREFIX).lower(): value for name, value in values.items()}
+
+
+def test_compose_gives_the_web_process_settings_that_it_takes(dsn: str, tmp_path: Path) -> None:
+    assert 'command: ["serve"]' in service("web")
+    with serving(dsn, tmp_path, **compose_settings(service("web"))) as (daemon, _):
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+
+
+def test_compose_gives_a_worker_settings_that_it_takes(dsn: str, tmp_path: Path) -> None:
+    settings = compose_settings(COMPOSE.partition("services:")[0] + service("worker"))
     with Daemon(dsn, settings.pop("providers"), tmp_path / "log", **settings) as daemon:
         daemon.wait_for("worker.started")
         daemon.signal(signal.SIGTERM)
@@ -303,5 +315,6 @@ def test_compose_gives_a_worker_settings_that_it_takes(dsn: str, tmp_path: Path)
 def test_compose_names_no_host_but_its_own() -> None:
     assert set(re.findall(r"://[^/]*@([\w.]+)", COMPOSE)) == {"postgres"}
     images = re.findall(r"image: (\S+)", COMPOSE)
-    assert images == ["jtd-worker", "${POSTGRES_IMAGE:-postgres:18}"]
-    assert COMPOSE.count("://") == 1
+    assert images == ["jtd-worker", "${POSTGRES_IMAGE:-postgres:18}", "jtd-worker"]
+    assert COMPOSE.count("://") == 3
+    assert set(re.findall(r"http://([\w.]+)", COMPOSE)) == {"127.0.0.1"}
