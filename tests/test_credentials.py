@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
@@ -798,3 +799,33 @@ def test_a_claim_tells_the_same_to_a_worker_that_knows_no_references(db: psycopg
     refer(db, {"credential": "pg:acme"})
     insert_jtd(db)
     assert not hasattr(Worker(db).claim_one(), "reference")
+
+
+def test_a_credential_that_cannot_be_had_holds_up_its_own_tenant_alone(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    refer(db, {"credential": "pg:acme"})
+    mine, others = insert_jtd(db), insert_jtd(db, tenant_id=OTHER_TENANT)
+    with ThreadedHttpServer(ACCEPTED) as ours, psycopg.connect(dsn) as other:
+        other.execute("LOCK TABLE jtd.credentials")
+        with running(dsn, "email:sendgrid", tmp_path, **house(ours)):
+            eventually(lambda: row(db, others)["status_code"] == "sent")
+            eventually(lambda: row(db, mine)["error_code"] == "credential_refused")
+            assert row(db, mine)["error_message"] == "credential pg:acme could not be had in 5 s"
+        other.rollback()
+
+
+def test_metrics_tell_a_tenants_own_credential_from_the_house_but_not_from_another_tenants(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    with ThreadedHttpServer(ACCEPTED) as ours:
+        put(db, "acme", own(ours))
+        refer(db, {"credential": "pg:acme"})
+        jtds = [insert_jtd(db), insert_jtd(db, tenant_id=OTHER_TENANT)]
+        with running(dsn, "email:sendgrid", tmp_path, http="127.0.0.1:0", **house(ours)) as daemon:
+            eventually(lambda: all(row(db, jtd)["status_code"] == "sent" for jtd in jtds))
+            url = daemon.wait_for("probe.listening")["url"]
+            told = httpx.get(f"{url}/metrics").text
+    for provider in ("sendgrid", "sendgrid@"):
+        assert f'jtd_attempts_total{{channel="email",outcome="sent",provider="{provider}"}} 1.0' in told
+    assert "acme" not in told
