@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from heapq import merge
@@ -13,13 +14,13 @@ from dateutil.rrule import rrulestr
 
 MOST_STEPS: Final = 100_000
 """Times of a rule that are looked at for one answer; some tenths of a second."""
+LAST_YEAR: Final = 9_000
 CYCLE: Final = 400
 """Years after which dates fall on the same days of the week."""
 AHEAD: Final = 100
 """Years, at least, in which a rule must come to something; the longest wait of a real one is 40."""
 LONGEST_GAP: Final = timedelta(hours=25)
 """No clock was ever put forward by more: Samoa left out a day in 2011."""
-DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 STEPS: Final = {"WEEKLY": 7 * 86_400, "DAILY": 86_400, "HOURLY": 3_600, "MINUTELY": 60}
 """Seconds between two periods of a rule, where they are of one length."""
 
@@ -56,7 +57,7 @@ class Rule:
             parts, extra, left_out, days = _lines(recurrence, zone)
             until = parts.pop("UNTIL", None)
             count = parts.pop("COUNT", None)
-            rule = cls(
+            return cls(
                 zone=zone,
                 start=start.astimezone(zone).replace(tzinfo=None, microsecond=0),
                 parts=parts,
@@ -66,25 +67,23 @@ class Rule:
                 left_out=left_out,
                 days_left_out=days,
             )
-            rule.dates(rule.start)
         except (ValueError, OverflowError) as error:
-            raise Unreadable("its rule, or a date in it, is none") from error
-        return rule
+            raise Unreadable("a number, or a date, is none") from error
 
     def dates(self, after: datetime) -> Iterator[datetime]:
-        """Return the naive times of the rule from one period before `after` on, ascending.
+        """Return the naive times of the rule from `after` on, and some before it, ascending.
 
         dateutil looks for a time until the year 9999, however long that takes. The calendar repeats after
         400 years, so the rule is read that near to the end, and its times are brought back. Raises
-        ValueError where dateutil cannot read it.
+        Unreadable.
         """
-        begin, parts = self.start, self.parts
-        jumped = _jump(parts["FREQ"], int(parts.get("INTERVAL", "1")), parts.get("WKST", "MO"), begin, after)
-        if jumped > begin:
-            parts, begin = _implied(parts, begin), jumped
-        away = (9999 - AHEAD - begin.year) // CYCLE * CYCLE
-        text = ";".join(f"{name}={value}" for name, value in parts.items())
-        return _back(rrulestr(text, dtstart=begin.replace(year=begin.year + away)), away)
+        text = ";".join(f"{name}={value}" for name, value in self.parts.items())
+        try:
+            begin = _jump(self.parts.get("FREQ"), int(self.parts.get("INTERVAL", "1")), self.start, after)
+            away = (9999 - AHEAD - begin.year) // CYCLE * CYCLE
+            return _back(rrulestr(text, dtstart=begin.replace(year=begin.year + away)), away)
+        except (ArithmeticError, ValueError) as error:
+            raise Unreadable("its rule says nothing") from error
 
     def instants(self, after: datetime) -> Iterator[datetime]:
         """Yield the times of the rule and RDATE after an instant, in UTC, ascending, each once."""
@@ -102,9 +101,8 @@ class Rule:
         others that follow it.
         """
         behind: deque[datetime] = deque()
-        for steps, naive in enumerate(
-            self.dates(after.astimezone(self.zone).replace(tzinfo=None) - LONGEST_GAP)
-        ):
+        near = after.astimezone(self.zone).replace(tzinfo=None) - LONGEST_GAP
+        for steps, naive in enumerate(self.dates(near)):
             if steps >= MOST_STEPS:
                 raise TooMany
             instant = _instant(naive, self.zone)
@@ -123,42 +121,23 @@ class Rule:
         return instant in self.left_out or instant.astimezone(self.zone).date() in self.days_left_out
 
 
-def _jump(freq: str, interval: int, week_start: str, start: datetime, after: datetime) -> datetime:
-    """Return the beginning of a period of the rule, at least one before `after`; `start` if none is later."""
+def _jump(freq: str | None, interval: int, start: datetime, after: datetime) -> datetime:
+    """Return a later start from which the rule says the same, not after `after`; `start` if there is none.
+
+    It has the same day and time, from which dateutil takes what the rule leaves out.
+    """
     if freq in STEPS:
-        begin = start.replace(second=0)
-        if freq != "MINUTELY":
-            begin = begin.replace(minute=0)
-        if freq in {"DAILY", "WEEKLY"}:
-            begin = begin.replace(hour=0)
-        if freq == "WEEKLY":
-            begin -= timedelta(days=(begin.weekday() - DAYS.index(week_start)) % 7)
         step = timedelta(seconds=STEPS[freq] * interval)
-        return max(start, begin + ((after - begin) // step - 1) * step)
+        return max(start, start + (after - start) // step * step)
+    if freq not in {"YEARLY", "MONTHLY"}:
+        raise ValueError("there is no such FREQ")
     months = interval * (12 if freq == "YEARLY" else 1)
-    begin = start.replace(month=1 if freq == "YEARLY" else start.month, day=1, hour=0, minute=0, second=0)
-    passed = 12 * (after.year - begin.year) + after.month - begin.month
-    month = 12 * begin.year + begin.month - 1 + (passed // months - 1) * months
-    return max(start, begin.replace(year=month // 12, month=month % 12 + 1))
-
-
-def _implied(parts: dict[str, str], start: datetime) -> dict[str, str]:
-    """Return the parts of a rule with those that it takes from its start (RFC 5545 section 3.3.10)."""
-    freq = parts["FREQ"]
-    told = dict(parts)
-    if not parts.keys() & {"BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY"}:
-        if freq == "YEARLY":
-            told.setdefault("BYMONTH", str(start.month))
-        if freq in {"YEARLY", "MONTHLY"}:
-            told["BYMONTHDAY"] = str(start.day)
-        elif freq == "WEEKLY":
-            told["BYDAY"] = DAYS[start.weekday()]
-    if freq not in {"HOURLY", "MINUTELY"}:
-        told.setdefault("BYHOUR", str(start.hour))
-    if freq != "MINUTELY":
-        told.setdefault("BYMINUTE", str(start.minute))
-    told["BYSECOND"] = str(start.second)
-    return told
+    passed = 12 * (after.year - start.year) + after.month - start.month
+    for periods in range(passed // months - 1, 0, -1):
+        month = 12 * start.year + start.month - 1 + periods * months
+        with suppress(ValueError):  # a month without that day
+            return start.replace(year=month // 12, month=month % 12 + 1)
+    return start
 
 
 def _back(shifted: Iterable[datetime], years: int) -> Iterator[datetime]:
@@ -200,14 +179,15 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _moment(text: str, zone: tzinfo) -> datetime:
-    return _instant(
-        datetime.strptime(text.removesuffix("Z"), "%Y%m%dT%H%M%S"), UTC if text[-1] == "Z" else zone
-    )
+    naive = datetime.strptime(text.removesuffix("Z"), "%Y%m%dT%H%M%S")
+    if naive.year > LAST_YEAR:
+        raise ValueError("too late for a zone to tell")
+    return _instant(naive, UTC if text.endswith("Z") else zone)
 
 
 def _until(text: str, zone: tzinfo) -> datetime:
     """Return the last instant; a day is included whole."""
-    if text.startswith("9999"):  # for ever, as some write it, and later than a zone can tell
+    if text[:4] > str(LAST_YEAR):  # for ever, as some write it
         return datetime.max.replace(tzinfo=UTC)
     return _moment(text if "T" in text else f"{text}T235959", zone)
 

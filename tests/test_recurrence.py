@@ -410,6 +410,14 @@ def test_a_latest_job_that_is_deleted_takes_its_series_along(db: psycopg.Connect
     assert listed(db, "recurring", series) is None
 
 
+def test_a_series_that_was_spoilt_by_hand_stops_no_other(db: psycopg.Connection) -> None:
+    spoilt, other = begin(db), begin(db)
+    move(db, spoilt, "series_start = 'infinity', occurrence = NULL")
+    with no_triggers(db):
+        move(db, spoilt, "recurrence_zone = NULL, occurs_at = '-infinity'")
+    assert go_on(db) == {spoilt: "made", other: "made"}
+
+
 def test_a_series_whose_job_vanished_costs_no_look(db: psycopg.Connection) -> None:
     series = begin(db)
     with no_triggers(db):

@@ -66,6 +66,8 @@ def local(series: Series, count: int = 6) -> list[str]:
         (BERLIN, "FREQ=HOURLY", "2026-10-25 01:00", ["10-24 23:00", "10-25 00:00", "10-25 02:00"]),
         (BERLIN, "FREQ=MINUTELY;INTERVAL=20", "2026-03-29 01:40",
          ["03-29 00:40", "03-29 01:00", "03-29 01:20", "03-29 01:40", "03-29 02:00"]),
+        (BERLIN, "FREQ=MINUTELY;INTERVAL=25", "2026-03-29 01:40",
+         ["03-29 00:40", "03-29 01:05", "03-29 01:20", "03-29 01:30", "03-29 01:45", "03-29 01:55"]),
         ("America/New_York", "FREQ=DAILY", "2026-03-07 02:30", ["03-07 07:30", "03-08 07:30", "03-09 06:30"]),
         ("America/New_York", "FREQ=DAILY", "2026-10-31 01:30", ["10-31 05:30", "11-01 05:30", "11-02 06:30"]),
         ("Australia/Lord_Howe", "FREQ=DAILY", "2026-10-03 02:15",
@@ -180,12 +182,40 @@ def test_a_rule_too_dense_to_follow_ends() -> None:
     assert following(later) == Over(reason="the rule is too dense", needs_person=True)
 
 
+def test_a_rule_is_followed_for_some_hundred_years_and_no_further() -> None:
+    centuries = begin("FREQ=YEARLY;INTERVAL=100", "2026-06-01 10:00")
+    assert isinstance(following(centuries), Next)
+    assert isinstance(following(replace(centuries, recurrence="FREQ=YEARLY;INTERVAL=600")), Over)
+
+
 def test_a_zone_that_python_does_not_know_ends_the_series() -> None:
     for zone in ("FOO+3", "Europe", "../etc"):
         found = following(replace(begin("FREQ=DAILY", "2026-01-01 09:00"), zone=zone))
         assert found == Over(
             reason="the recurrence is unreadable: there is no such time zone", needs_person=True
         )
+
+
+PIECES = st.sampled_from([
+    "FREQ=", "DAILY", "SECONDLY", "YEARLY", "MONTHLY", ";", "=", "INTERVAL=", "COUNT=", "UNTIL=",
+    "BYDAY=", "MO", "99", "-1", "0", ",", "\n", "RRULE:", "EXDATE:", "RDATE:", "99991231T235959Z", "00010101T000000",
+    "20300101", ";TZID=", "Asia/Tokyo", ":", "BYMONTHDAY=", "BYSETPOS=", "BYWEEKNO=", "WKST=", "BYHOUR=", "é", "\x00",
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(), st.lists(PIECES).map("".join), st.lists(PIECES).map(lambda p: "FREQ=DAILY" + "".join(p))
+    )
+)
+def test_no_text_stops_a_worker(recurrence: str) -> None:
+    assert isinstance(following(begin(recurrence, "2026-01-01 09:00")), Next | Over)
+
+
+@pytest.mark.parametrize("end", ["99991231T235959Z", "99991231", "99991231T235959"])
+def test_a_rule_may_say_for_ever(end: str) -> None:
+    assert isinstance(following(begin(f"FREQ=DAILY;UNTIL={end}", "2026-01-01 09:00", "Asia/Tokyo")), Next)
 
 
 RULES = st.builds(
