@@ -96,6 +96,7 @@ DECLARE
 BEGIN
     FOR web_role IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON public.n_jtd_receipts FROM %I', web_role);
+        EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE public.n_jtd_receipts_id_seq FROM %I', web_role);
     END LOOP;
 END
 $rights$;
