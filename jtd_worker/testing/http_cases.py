@@ -205,7 +205,7 @@ def after_success(
         case("then the body is cut", cut, head, body[: len(body) // 2], Step.CLOSE),
         case("then the body hangs", cut, head, Step.HANG),
         case("then a reset", cut, head, Step.RESET),
-        case("then the body drips past the total time", cut, head, Drip(b"x" * 9, 0.7)),
+        case("then the body drips past the total time", cut, head, Drip(b"x" * 9, 0.9)),
         case("then an endless body", cut, *plain(b"x" * 200_000, length=10**12), Step.HANG),
         case("then a reset over TLS", cut, head, Step.RESET, certificate="trusted"),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from jtd_worker.testing.http_server import HttpServer, Request, Step, Steps, ans
 from jtd_worker.testing.logged import logged
 from jtd_worker.testing.samples import sample
 
-TIMEOUT_SECONDS: Final = 3.0
+TIMEOUT_SECONDS: Final = 5.0
 """Of an adapter in the kit: long enough for a slow machine, and short, since many cases run into it."""
 
 
