@@ -1,4 +1,4 @@
-"""Two workers that are killed, and work that is moved and closed: nothing twice, nothing unaccounted for."""
+"""Killed workers, and work that is moved, closed and switched: nothing twice, nothing unaccounted for."""
 
 import random
 import signal
@@ -9,12 +9,13 @@ from pathlib import Path
 import psycopg
 
 from tests.daemon import Daemon, eventually, running
-from tests.jobs import one
+from tests.jobs import OTHER_TENANT, one
 from tests.tenants import set_tenant
 from tests.test_vani import in_, work
 
 PROVIDERS = "email:outbox,sms:outbox,whatsapp:outbox,inapp:db"
 SECONDS = 14.0
+ZONES = ["UTC", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"]
 UNSENT = "('created', 'scheduled', 'pending', 'queued', 'executing')"
 
 
@@ -23,6 +24,7 @@ def test_killed_workers_repeat_nothing_and_leave_nothing_out(
 ) -> None:
     chance = random.Random(7)
     set_tenant(db, vani_enabled=True, vani_auto_execute_types=["appointment"])
+    set_tenant(db, tenant_id=OTHER_TENANT, vani_enabled=True, vani_auto_execute_types=["appointment"])
     db.execute(
         "UPDATE public.n_jtd_source_types SET reminder_offsets = '{6 s,3 s}'"
         " WHERE code = 'appointment_created'"
@@ -35,11 +37,11 @@ def test_killed_workers_repeat_nothing_and_leave_nothing_out(
 
         workers = [start(), start()]
         end = time.monotonic() + SECONDS
-        disturbed = [work(db, at=f"{chance.uniform(8, 16)} s") for _ in range(30)]
-        left_alone += [work(db, at=f"{chance.uniform(8, 16)} s", metadata={"quiet": True}) for _ in range(10)]
+        disturbed = [work(db, at=f"{chance.uniform(8, 16)} s", tenant_id=OTHER_TENANT) for _ in range(30)]
+        left_alone += [work(db, at=f"{chance.uniform(8, 16)} s") for _ in range(10)]
         while time.monotonic() < end:
             victim = chance.choice(disturbed)
-            match chance.randrange(6):
+            match chance.randrange(8):
                 case 0:
                     number = chance.randrange(2)
                     workers[number].signal(signal.SIGKILL)
@@ -51,6 +53,12 @@ def test_killed_workers_repeat_nothing_and_leave_nothing_out(
                     db.execute(
                         "SELECT jtd.act(%s, 'rescheduled', p_reason => 'later', p_scheduled_at => %s)",
                         (victim, in_(db, f"{chance.uniform(4, 12)} s")),
+                    )
+                case 4:
+                    db.execute(
+                        "UPDATE public.n_jtd_tenant_config SET vani_enabled = NOT vani_enabled, timezone = %s"
+                        " WHERE tenant_id = %s",
+                        (chance.choice(ZONES), OTHER_TENANT),
                     )
                 case _:
                     db.execute("SELECT jtd.act(%s, 'confirmed')", (victim,))
