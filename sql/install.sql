@@ -210,6 +210,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/trip_v1.sql
 \ir functions/unlist.sql
 \ir functions/vani_configured.sql
+\ir functions/vani_masters_changed.sql
 \ir functions/vani_message.sql
 \ir functions/vani_messages.sql
 \ir functions/vani_plan.sql

@@ -21,7 +21,7 @@ BEGIN
         m.template_key,
         jsonb_build_object('vani', jsonb_build_object(
             'for', j.id, 'step', s.step, 'move', w.moves, 'person', j.recipient_id, 'rule', s.rule)),
-        s.until, j.is_live, j.locale, j.id, j.source_id, j.source_ref, j.business_context, s.key,
+        CASE WHEN s.until < '9999-12-30 00:00+00' THEN s.until END, j.is_live, j.locale, j.id, j.source_id, j.source_ref, j.business_context, s.key,
         'vani', a.id, a.name
     FROM jtd.vani_steps(p_ids) AS s
     JOIN public.n_jtd AS j ON j.id = s.jtd_id

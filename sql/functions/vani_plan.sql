@@ -17,7 +17,7 @@ AS $$
             SELECT w.jtd_id FROM jtd.work AS w
             WHERE w.tenant_id = p_tenant AND w.is_live = p_is_live AND w.category = 'scheduling'
                 AND w.at BETWEEN p_from AND p_to + coalesce((
-                    SELECT max(o.amount)
+                    SELECT least(max(o.amount), '100 years')
                     FROM (SELECT unnest(x.reminder_offsets) FROM public.n_jtd_source_types AS x
                         UNION ALL
                         SELECT unnest(x.reminder_offsets) FROM public.n_jtd_tenant_source_config AS x

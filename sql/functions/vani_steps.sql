@@ -2,7 +2,8 @@
 -- Called by: jtd.vani_take, jtd.vani_tick, jtd.vani_plan, jtd.explain.  Locks: nothing.  Closed work has no steps.
 -- step: walk and start take an automatic edge of the flow, to to_status; reminded does when a reminder was sent; confirm,
 -- remind and tell are messages, which are made once for each key, from at until until. state: ahead, due, done; off (VaNi is
--- not on, or was not at that time), late (until has passed). is_on: whether she is on now.
+-- not on, or was not at that time), late (until has passed). is_on: whether she is on now. A message that was to be made
+-- before she last looked is off too: then it was no step as yet, or could not be made, or was deleted since.
 CREATE OR REPLACE FUNCTION jtd.vani_steps(p_ids uuid[])
 RETURNS TABLE (
     jtd_id uuid, step text, at timestamptz, until timestamptz, to_status text, rule text, key text, is_on boolean,
@@ -11,7 +12,7 @@ LANGUAGE sql STABLE
 AS $$
     WITH job AS (
         SELECT j.id, j.tenant_id, j.event_type_code, j.status_code, j.scheduled_at, j.recipient_id, e.category,
-            w.moves, w.at_since, w.person_since, coalesce(t.timezone, 'UTC') AS zone,
+            w.moves, w.at_since, w.person_since, w.looked_at, coalesce(t.timezone, 'UTC') AS zone,
             coalesce(ts.reminder_offsets, s.reminder_offsets, '{}') AS offsets,
             CASE WHEN t.vani_enabled THEN least(
                 (t.vani_since ->> j.event_type_code)::timestamptz,
@@ -97,7 +98,8 @@ AS $$
         CASE
             WHEN EXISTS (SELECT FROM made AS m WHERE m.parent_id = s.id AND m.key = s.key) THEN 'done'
             WHEN s.at > now() THEN 'ahead'
-            WHEN j.since IS NULL OR (s.at < j.since AND NOT s.is_timeless) THEN 'off'
+            WHEN j.since IS NULL OR (s.at < j.since AND NOT s.is_timeless) OR (s.at <= j.looked_at AND s.key IS NOT NULL)
+                THEN 'off'
             WHEN s.until <= now() THEN 'late'
             ELSE 'due'
         END
