@@ -666,6 +666,7 @@ def test_one_bad_row_does_not_stop_the_others(db: psycopg.Connection) -> None:
     assert {status(db, jtd_id) for jtd_id in good} == {"scheduled"}
     notes = "SELECT reason FROM public.n_jtd_history WHERE jtd_id = %s AND action = 'note'"
     assert "VaNi cannot take her step" in one(db, notes, odd)
+    assert one(db, "SELECT next_at - now() > interval '50 min' FROM jtd.work WHERE jtd_id = %s", odd)
 
 
 @pytest.mark.usefixtures("on")
