@@ -89,7 +89,8 @@ ALTER TABLE jtd.inflight DROP CONSTRAINT IF EXISTS inflight_unknown_rule_check;
 ALTER TABLE jtd.inflight ADD CONSTRAINT inflight_unknown_rule_check
     CHECK (unknown_rule IN ('idempotent_retry', 'wait_for_receipt', 'hold', 'resend'));
 
--- As in 001: hosts that publish the schema public grant new tables to their web roles, and receipts hold contacts.
+-- As in 001: hosts that publish the schema public grant new tables and sequences to their web roles, and receipts hold
+-- contacts.
 DO $rights$
 DECLARE
     web_role text;

@@ -27,24 +27,27 @@ UPDATE public.n_jtd_tenant_source_config SET auto_execute_since = now() WHERE au
 ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS moves integer NOT NULL DEFAULT 0;
 ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS at_since timestamptz NOT NULL DEFAULT now();
 ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS person_since timestamptz NOT NULL DEFAULT now();
-ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS looked_at timestamptz NOT NULL DEFAULT '-infinity';
+-- work that is here already counts as looked at: its people were told, or not, before she came
+ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS looked_at timestamptz NOT NULL DEFAULT now();
+ALTER TABLE jtd.work ALTER COLUMN looked_at SET DEFAULT '-infinity';
 ALTER TABLE jtd.work ADD COLUMN IF NOT EXISTS next_at timestamptz DEFAULT now();
 CREATE INDEX IF NOT EXISTS work_next_idx ON jtd.work (next_at) WHERE next_at IS NOT NULL;
-COMMENT ON COLUMN jtd.work.moves IS 'How often its time was changed: messages about an earlier time are not sent any more.';
+COMMENT ON COLUMN jtd.work.moves IS 'How often its time was changed, or the person of an appointment: earlier messages about it are not sent any more.';
 COMMENT ON COLUMN jtd.work.at_since IS 'Since when it has its time: what should have been sent before that is not planned.';
 COMMENT ON COLUMN jtd.work.person_since IS 'Since when it has its person.';
-COMMENT ON COLUMN jtd.work.looked_at IS 'When VaNi last looked at it.';
+COMMENT ON COLUMN jtd.work.looked_at IS 'When VaNi last looked at it; -infinity: not since it was made or moved. What was to be sent before is not made up for.';
 COMMENT ON COLUMN jtd.work.next_at IS 'When VaNi looks at it next, also for tenants for whom she is off; NULL when nothing lies ahead.';
 
 CREATE TABLE IF NOT EXISTS jtd.vani_wakes (jtd_id uuid NOT NULL);
-COMMENT ON TABLE jtd.vani_wakes IS 'Work of which a message was sent; VaNi looks at it with the next tick. Only ever inserted and deleted, so that nobody waits.';
+COMMENT ON TABLE jtd.vani_wakes IS 'Work of which a message was sent, or goes back to be sent again, or that was deleted; VaNi looks at it with the next tick. Only ever inserted and deleted, so that nobody waits.';
 
 CREATE TABLE IF NOT EXISTS jtd.vani_switches (
     tenant_id uuid NOT NULL,
     is_live boolean NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    at timestamptz
 );
-COMMENT ON TABLE jtd.vani_switches IS 'Tenants for whom VaNi was switched on, until she has looked at the work that waits for its first step.';
+COMMENT ON TABLE jtd.vani_switches IS 'Tenants whose settings changed what VaNi does, until she has looked again at the work that waits or lies ahead.';
+COMMENT ON COLUMN jtd.vani_switches.at IS 'When a tick first saw it: work is looked at again that she looked at before. NULL: not yet.';
 
 -- no hot column: a job's parent never changes
 CREATE INDEX IF NOT EXISTS n_jtd_parent_idx ON public.n_jtd (parent_id) WHERE parent_id IS NOT NULL;

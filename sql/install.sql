@@ -242,6 +242,7 @@ SET LOCAL check_function_bodies = off;
 \ir functions/unsubscribe_offer_v1.sql
 \ir functions/unsubscribe_v1.sql
 \ir functions/vani_configured.sql
+\ir functions/vani_masters_changed.sql
 \ir functions/vani_message.sql
 \ir functions/vani_messages.sql
 \ir functions/vani_plan.sql

@@ -156,8 +156,16 @@ CREATE OR REPLACE TRIGGER n_jtd_tenant_config_vani
     FOR EACH ROW EXECUTE FUNCTION jtd.vani_configured();
 
 CREATE OR REPLACE TRIGGER n_jtd_tenant_source_config_vani
-    BEFORE INSERT OR UPDATE ON public.n_jtd_tenant_source_config
+    BEFORE INSERT OR UPDATE OR DELETE ON public.n_jtd_tenant_source_config
     FOR EACH ROW EXECUTE FUNCTION jtd.vani_source_configured();
+
+CREATE OR REPLACE TRIGGER n_jtd_source_types_vani
+    AFTER UPDATE OF reminder_offsets ON public.n_jtd_source_types
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.vani_masters_changed();
+
+CREATE OR REPLACE TRIGGER n_jtd_status_flows_vani
+    AFTER UPDATE OF is_automatic, is_active ON public.n_jtd_status_flows
+    FOR EACH STATEMENT EXECUTE FUNCTION jtd.vani_masters_changed();
 
 CREATE OR REPLACE TRIGGER n_jtd_suppressions_kept
     BEFORE INSERT OR UPDATE ON public.n_jtd_suppressions

@@ -198,7 +198,7 @@ def test_a_sweep_takes_one_step_a_tick_the_newest_first(db: psycopg.Connection, 
         old = insert_jtd(db)
         db.execute(
             "INSERT INTO n_jtd (tenant_id, event_type_code, source_type_code, status_code)"
-            " SELECT gen_random_uuid(), 'task', 'manual', 'created' FROM generate_series(1, 6000)"
+            " SELECT gen_random_uuid(), 'notification', 'manual', 'sent' FROM generate_series(1, 6000)"
         )
         new = insert_jtd(db)
     due(db)

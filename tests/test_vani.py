@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.jobs import OTHER_TENANT, TENANT, USER, Step, history, insert_jtd, one, row
+from tests.jobs import OTHER_TENANT, TENANT, USER, Step, history, insert_jtd, insert_many, one, row
 from tests.tenants import change, set_source, set_tenant
 from tests.work import AHEAD, insert_work, pass_time, tick
+from tests.worker_calls import Worker, locked, no_triggers, result
 
 VANI = UUID("00000000-0000-0000-0000-000000000001")
 ALL_TYPES = ["appointment", "service_visit", "task"]
@@ -48,7 +49,7 @@ def made(db: psycopg.Connection, jtd_id: UUID) -> list[tuple[str, str, str]]:
     """What VaNi sends about some work: step, channel and status, siblings among them."""
     return db.execute(
         "SELECT metadata #>> '{vani,step}', channel_code, status_code FROM public.n_jtd"
-        " WHERE metadata #>> '{vani,for}' = %s ORDER BY created_at, id",
+        " WHERE metadata #>> '{vani,for}' = %s ORDER BY created_at, metadata #>> '{vani,step}', channel_code",
         (str(jtd_id),),
     ).fetchall()
 
@@ -222,6 +223,71 @@ def test_a_tenant_may_have_other_offsets_or_none(db: psycopg.Connection) -> None
     assert db.execute(steps, (visit,)).fetchall() == []
 
 
+@pytest.mark.usefixtures("on")
+def test_other_offsets_count_at_once_for_what_lies_ahead(db: psycopg.Connection) -> None:
+    set_source(db, source_type_code="appointment_created", reminder_offsets=[timedelta(hours=2)])
+    appointment, later = work(db, at="3 days"), work(db, at="4 days")
+    tick(db)
+    db.execute("UPDATE public.n_jtd_tenant_source_config SET reminder_offsets = '{1 day,2 hours}'")
+    tick(db)
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    assert [step for step, *_ in made(db, appointment)] == ["confirm"] * 2 + ["remind"] * 3
+    db.execute("DELETE FROM public.n_jtd_tenant_source_config")
+    db.execute("UPDATE public.n_jtd_source_types SET reminder_offsets = '{1 day 12:00:00}'")
+    tick(db)
+    pass_time(db, "12 h")
+    tick(db)
+    assert [step for step, *_ in made(db, later)] == ["confirm"] * 2 + ["remind"] * 3
+
+
+@pytest.mark.usefixtures("on")
+def test_the_same_moment_in_other_words_or_one_that_has_passed_reminds_nobody_again(
+    db: psycopg.Connection,
+) -> None:
+    appointment = work(db, at="3 days")
+    tick(db)
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    db.execute("SET IntervalStyle = 'iso_8601'")  # in which an offset has another text
+    db.execute("UPDATE public.n_jtd_source_types SET reminder_offsets = '{24:00:00,2 days,02:00:00}'")
+    tick(db)
+    db.execute("UPDATE jtd.work SET next_at = now()")
+    tick(db)
+    assert [step for step, *_ in made(db, appointment)] == ["confirm"] * 2 + ["remind"] * 3
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize("offsets", ["{NULL,1 day}", "{-1 day,0}", "{400000 years}", "{178000000 years}"])
+def test_absurd_offsets_stop_neither_her_nor_the_plan(db: psycopg.Connection, offsets: str) -> None:
+    db.execute(
+        "UPDATE public.n_jtd_source_types SET reminder_offsets = %s WHERE code = 'service_scheduled'",
+        (offsets,),
+    )
+    odd, good = work(db, "service_visit"), work(db)
+    tick(db)
+    assert (status(db, odd), status(db, good)) == ("scheduled", "scheduled")
+    planned = "SELECT count(*) FROM jtd.vani_plan(%s, now(), now() + interval '30 days') WHERE jtd_id = %s"
+    assert one(db, planned, TENANT, good) == 6
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "294276-12-31 23:00+00", "9999-12-31 00:00+00",
+                                "4713-01-02 00:00+00 BC"])  # fmt: skip
+def test_an_absurd_time_stops_neither_her_nor_the_plan(db: psycopg.Connection, at: str) -> None:
+    change(db, "timezone = 'Asia/Kolkata'")
+    odd = insert_work(db, scheduled_at=at)
+    db.execute("SELECT jtd.vani_take(ARRAY[%s])", (odd,))
+    good = work(db)
+    tick(db)
+    assert status(db, good) == "scheduled"
+    query = "SELECT count(*) FROM jtd.vani_plan(%s, now(), 'infinity', p_limit => NULL) WHERE jtd_id = %s"
+    assert one(db, query, TENANT, good) == 6
+    assert "appointment" in one(db, "SELECT sentence FROM jtd.explain(%s)", odd)
+    refused = "SELECT count(*) FROM public.n_jtd_history WHERE jtd_id = %s AND action = 'note'"
+    assert one(db, refused, odd) == 0
+
+
 @pytest.mark.parametrize(
     ("zone", "at", "expected"),
     [
@@ -346,6 +412,101 @@ def test_who_holds_one_row_keeps_nobody_else_waiting(db: psycopg.Connection, dsn
         assert (status(db, held), status(db, free)) == ("created", "scheduled")
 
 
+@pytest.mark.usefixtures("on")
+def test_given_to_somebody_else_it_is_told_to_him_alone(db: psycopg.Connection) -> None:
+    appointment = work(db, at="3 days", recipient_id=USER)
+    tick(db)
+    db.execute("UPDATE public.n_jtd SET recipient_id = %s WHERE id = %s", (uuid4(), appointment))
+    tick(db)
+    assert made(db, appointment) == [
+        ("confirm", "email", "cancelled"), ("confirm", "sms", "cancelled"),
+        ("confirm", "email", "queued"), ("confirm", "sms", "queued"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("on")
+def test_a_message_that_was_on_its_way_when_it_was_moved_is_not_sent_again(db: psycopg.Connection) -> None:
+    appointment = work(db, at="3 days")
+    tick(db)
+    worker = Worker(db)
+    [job] = worker.claim("jtd_email")
+    worker.hand_off(job)
+    move(db, appointment, "5 days")
+    tick(db)
+    worker.settle(result(job, "retry", delay_seconds=300, error_code="busy"))
+    assert row(db, job.id)["status_code"] == "pending"
+    tick(db)
+    assert row(db, job.id)["status_code"] == "cancelled"
+
+
+@pytest.mark.usefixtures("on")
+def test_who_holds_the_job_that_carries_a_stale_message_holds_up_no_tick(
+    db: psycopg.Connection, dsn: str
+) -> None:
+    appointment, other = work(db), work(db, tenant_id=OTHER_TENANT)
+    tick(db)
+    carrier = insert_jtd(db)
+    db.execute(
+        "UPDATE public.n_jtd SET status_code = 'pending', carrier_id = %s WHERE metadata ? 'vani'", (carrier,)
+    )
+    set_tenant(db, tenant_id=OTHER_TENANT, vani_enabled=True, vani_auto_execute_types=ALL_TYPES)
+    with locked(dsn, carrier):
+        db.execute("SELECT jtd.act(%s, 'cancelled', p_reason => 'ill')", (appointment,))
+        db.execute("SET lock_timeout = '3s'")
+        tick(db)
+        assert status(db, other) == "scheduled"
+        assert {state for *_, state in made(db, appointment)} == {"pending"}
+    db.execute("UPDATE jtd.work SET next_at = now()")  # a second later
+    tick(db)
+    assert {state for *_, state in made(db, appointment)} == {"cancelled"}
+
+
+@pytest.mark.usefixtures("on")
+def test_no_message_outlives_work_that_was_deleted(db: psycopg.Connection, dsn: str) -> None:
+    appointment = work(db)
+    tick(db)
+    sent = [jtd_id for (jtd_id,) in db.execute("SELECT id FROM public.n_jtd WHERE metadata ? 'vani'")]
+    with locked(dsn, sent[0]):
+        db.execute("DELETE FROM public.n_jtd WHERE id = %s", (appointment,))
+        tick(db)
+        assert sorted(state for *_, state in made(db, appointment)) == ["cancelled", "queued"]
+    tick(db)
+    assert {state for *_, state in made(db, appointment)} == {"cancelled"}
+    assert one(db, "SELECT count(*) FROM jtd.vani_wakes") == 0
+
+
+@pytest.mark.usefixtures("on")
+def test_work_that_went_without_triggers_is_forgotten(db: psycopg.Connection) -> None:
+    appointments = [work(db) for _ in range(60)]
+    tick(db)
+    with no_triggers(db):
+        db.execute("DELETE FROM public.n_jtd WHERE id = ANY (%s)", (appointments,))
+    db.execute("UPDATE jtd.work SET next_at = now()")
+    tick(db)
+    assert one(db, "SELECT count(*) FROM jtd.work") == 0
+    assert {state for *_, state in made(db, appointments[0])} == {"cancelled"}
+
+
+@pytest.mark.usefixtures("on")
+def test_work_that_is_brought_here_is_not_confirmed_and_is_reminded_of(db: psycopg.Connection) -> None:
+    appointment = work(db, at="3 days", status_code="scheduled")
+    tick(db)
+    assert made(db, appointment) == []
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    assert [step for step, *_ in made(db, appointment)] == ["remind"] * 3
+
+
+@pytest.mark.usefixtures("on")
+def test_a_message_that_was_deleted_is_not_made_again(db: psycopg.Connection) -> None:
+    appointment = work(db)
+    tick(db)
+    db.execute("DELETE FROM public.n_jtd WHERE metadata ? 'vani'")
+    db.execute("UPDATE jtd.work SET next_at = now()")
+    tick(db)
+    assert made(db, appointment) == []
+
+
 # ---------------------------------------------------------------- people's steps
 
 
@@ -379,6 +540,27 @@ def test_an_edge_that_its_owner_takes_from_her_is_a_persons(db: psycopg.Connecti
     appointment = work(db)
     tick(db)
     assert status(db, appointment) == "created"
+
+
+@pytest.mark.usefixtures("on")
+def test_of_two_edges_that_are_due_she_takes_one(db: psycopg.Connection) -> None:
+    db.execute(
+        "INSERT INTO public.n_jtd_status_flows (event_type_code, from_status_id, to_status_id, is_automatic)"
+        " SELECT 'appointment', a.id, b.id, true FROM public.n_jtd_statuses AS a, public.n_jtd_statuses AS b"
+        " WHERE (a.event_type_code, a.code) = ('appointment', 'scheduled')"
+        " AND (b.event_type_code, b.code) = ('appointment', 'in_progress')"
+    )
+    appointment = work(db, at="3 days")
+    tick(db)
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    deliver(db, appointment)
+    pass_time(db, "1 day")
+    tick(db)
+    db.execute("UPDATE jtd.work SET next_at = now()")
+    tick(db)
+    assert status(db, appointment) == "in_progress"
+    assert all(step.valid for step in history(db, appointment))
 
 
 @pytest.mark.usefixtures("on")
@@ -425,6 +607,18 @@ def test_other_changes_of_the_settings_leave_the_switch_as_it_is(db: psycopg.Con
     assert set(after) == {"", "task", "appointment"}
 
 
+def test_work_that_was_made_while_she_was_being_switched_on_is_taken_up(
+    db: psycopg.Connection, dsn: str
+) -> None:
+    with psycopg.connect(dsn) as other:
+        set_tenant(other, vani_enabled=True, vani_auto_execute_types=ALL_TYPES)
+        appointment = work(db, at="3 days")
+        tick(db)
+        other.commit()
+    tick(db)
+    assert status(db, appointment) == "scheduled"
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 
@@ -441,6 +635,8 @@ def test_no_channel_is_said_once_and_holds_up_nothing(db: psycopg.Connection) ->
     set_source(db, source_type_code="appointment_created", channels_enabled=[])
     appointment = work(db)
     tick(db, 5)
+    soon = "SELECT count(*) FROM jtd.work WHERE next_at < now() + interval '1 day'"
+    assert one(db, soon) == 0, "nobody looks again and again at what cannot be sent"
     db.execute("UPDATE jtd.work SET next_at = now()")
     tick(db)
     notes = "SELECT count(*) FROM public.n_jtd_history WHERE jtd_id = %s AND action = 'note'"
@@ -470,6 +666,64 @@ def test_one_bad_row_does_not_stop_the_others(db: psycopg.Connection) -> None:
     assert {status(db, jtd_id) for jtd_id in good} == {"scheduled"}
     notes = "SELECT reason FROM public.n_jtd_history WHERE jtd_id = %s AND action = 'note'"
     assert "VaNi cannot take her step" in one(db, notes, odd)
+    assert one(db, "SELECT next_at - now() > interval '50 min' FROM jtd.work WHERE jtd_id = %s", odd)
+
+
+@pytest.mark.usefixtures("on")
+def test_a_message_that_takes_no_change_does_not_stop_the_tick(db: psycopg.Connection) -> None:
+    odd, good = work(db, recipient_name="Odd"), work(db)
+    tick(db)
+    db.execute(
+        "ALTER TABLE public.n_jtd ADD CONSTRAINT odd"
+        " CHECK (NOT (recipient_name = 'Odd' AND channel_code IS NOT NULL AND status_code = 'cancelled'))"
+    )
+    for jtd_id in (odd, good):
+        db.execute("SELECT jtd.act(%s, 'cancelled', p_reason => 'ill')", (jtd_id,))
+    tick(db)
+    assert {state for *_, state in made(db, good)} == {"cancelled"}
+
+
+@pytest.mark.usefixtures("on")
+def test_who_holds_many_rows_does_not_keep_others_from_being_reminded(
+    db: psycopg.Connection, dsn: str
+) -> None:
+    *held, free = [work(db, at="3 days") for _ in range(61)]
+    tick(db)
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    for jtd_id in (*held, free):
+        deliver(db, jtd_id)
+    with locked(dsn, *held):
+        tick(db)
+        assert status(db, free) == "reminded"
+    db.execute("UPDATE jtd.work SET next_at = now()")  # a second later
+    tick(db)
+    assert {status(db, jtd_id) for jtd_id in held} == {"reminded"}
+
+
+@pytest.mark.usefixtures("on")
+def test_work_of_one_great_statement_does_not_delay_that_of_others(db: psycopg.Connection) -> None:
+    set_tenant(db, tenant_id=OTHER_TENANT, vani_enabled=True, vani_auto_execute_types=ALL_TYPES)
+    insert_many(db, 1500, event_type_code="task", source_type_code="manual", channel_code=None)
+    first = "(SELECT min(next_at) FROM jtd.work)"
+    assert one(db, f"SELECT count(*) FROM jtd.work WHERE next_at = {first}") == 1000
+    assert one(db, f"SELECT max(next_at) - {first} FROM jtd.work") == timedelta(seconds=1)
+    # as if the first had been looked at, and the rest had a while yet
+    db.execute("UPDATE jtd.work SET next_at = next_at + interval '1 min'")
+    appointment = work(db, tenant_id=OTHER_TENANT)
+    tick(db, 1)
+    assert status(db, appointment) == "scheduled"
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize(
+    "payload", ["[1]", "7", '{"title": {"a": 1}, "recipient_data": 7, "attachments": 3}']
+)
+def test_odd_payloads_stop_nothing(db: psycopg.Connection, payload: str) -> None:
+    odd = work(db)
+    db.execute("UPDATE public.n_jtd SET payload = %s, metadata = '[1]' WHERE id = %s", (payload, odd))
+    tick(db)
+    assert (status(db, odd), made(db, odd)) == ("scheduled", [("confirm", "email", "failed")])
 
 
 @pytest.mark.usefixtures("on")

@@ -146,6 +146,26 @@ def test_the_plan_names_what_stands_in_the_way(db: psycopg.Connection, hinder: A
         assert first["at"] < first["expected_at"] < first["at"] + timedelta(days=1)
 
 
+@pytest.mark.usefixtures("on")
+def test_the_plan_knows_that_a_source_waits_before_it_sends(db: psycopg.Connection) -> None:
+    set_source(db, source_type_code="appointment_reminder", delay_seconds=3600, batch_window_seconds=600)
+    work(db, at="3 days")
+    tick(db)
+    rows = plan(db)
+    assert {found["expected_at"] - found["at"] for found in rows} == {timedelta(minutes=70)}
+    db.execute("UPDATE public.n_jtd_tenant_source_config SET delay_seconds = 7000")
+    assert {found["expected_at"] - found["at"] for found in plan(db)[3:]} == {timedelta(seconds=7000)}
+    db.execute("UPDATE public.n_jtd_tenant_source_config SET delay_seconds = 7201")
+    assert [found["stop"] for found in plan(db)] == [None] * 3 + ["expires"] * 3
+    pass_time(db, "2 days 1 min")
+    tick(db)
+    waits = (
+        "SELECT DISTINCT round(extract(epoch FROM next_retry_at - now())) FROM public.n_jtd"
+        " WHERE event_type_code = 'reminder'"
+    )
+    assert 7790 <= one(db, waits) <= 7801, "so does the deed"
+
+
 # ---------------------------------------------------------------- done
 
 

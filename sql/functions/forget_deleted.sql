@@ -24,7 +24,8 @@ BEGIN
     DELETE FROM jtd.attention AS a WHERE a.jtd_id = ANY (ids);
     DELETE FROM jtd.inflight AS f WHERE f.jtd_id = ANY (ids);
     DELETE FROM jtd.recurring AS r WHERE r.jtd_id = ANY (ids);
-    DELETE FROM jtd.work AS w WHERE w.jtd_id = ANY (ids);
+    WITH work AS (DELETE FROM jtd.work AS w WHERE w.jtd_id = ANY (ids) RETURNING w.jtd_id)
+    INSERT INTO jtd.vani_wakes (jtd_id) SELECT w.jtd_id FROM work AS w;  -- VaNi cancels her messages about it
     RETURN NULL;
 END
 $$;

@@ -1,7 +1,8 @@
 -- Keeps the list of work in step with a change of jobs, whoever made it.
 -- Called by: AFTER UPDATE statement trigger on public.n_jtd.  Locks: list rows of jobs that the statement holds.
 -- Claims and settles change messages alone, and pass through after one look at their event types. A message of VaNi that
--- is sent wakes its work: by a row of its own, so that nobody waits for the work.
+-- is sent wakes its work, and one that is to be sent again, which may be about an earlier time: by a row of its own, so
+-- that nobody waits for the work.
 CREATE OR REPLACE FUNCTION jtd.list_work_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -21,11 +22,12 @@ BEGIN
                 IS DISTINCT FROM (
                 w.tenant_id, w.is_live, w.event_type_code, w.source_type_code, w.status_code, w.at, w.person_id)));
     END IF;
-    INSERT INTO jtd.vani_wakes (jtd_id)  -- a message about work was sent, on one of its channels
+    INSERT INTO jtd.vani_wakes (jtd_id)
     SELECT w.jtd_id
     FROM new_rows AS n
-    JOIN jtd.work AS w ON w.jtd_id::text = n.metadata #>> '{vani,for}'
-    WHERE n.status_code IN ('sent', 'delivered', 'read') AND n.performed_by_type = 'vani' AND n.parent_id IS NOT NULL;
+    JOIN jtd.work AS w ON w.jtd_id = jtd.message_id(jsonb_build_object('jtd_id', n.metadata #> '{vani,for}'))
+    WHERE (n.status_code IN ('sent', 'delivered', 'read') OR (n.status_code = 'pending' AND n.attempt > 0))
+        AND n.performed_by_type = 'vani' AND n.parent_id IS NOT NULL;
     RETURN NULL;
 END
 $$;

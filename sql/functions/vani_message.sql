@@ -9,7 +9,8 @@ AS $$
         CASE p_step WHEN 'remind' THEN coalesce(s.reminder_source_type, s.code) ELSE p_work.source_type_code END,
         CASE p_step WHEN 'tell' THEN 'inapp' END,
         CASE p_step WHEN 'tell' THEN 'task_assigned_inapp_v1' END,
-        to_char(p_work.scheduled_at AT TIME ZONE coalesce(t.timezone, 'UTC'), 'YYYY-MM-DD HH24:MI')
+        CASE WHEN p_work.scheduled_at < '9999-12-30 00:00+00'  -- beyond, a zone may have no such time
+            THEN to_char(p_work.scheduled_at AT TIME ZONE coalesce(t.timezone, 'UTC'), 'YYYY-MM-DD HH24:MI') END
     FROM (SELECT) AS one
     LEFT JOIN public.n_jtd_source_types AS s ON s.code = p_work.source_type_code
     LEFT JOIN public.n_jtd_tenant_config AS t

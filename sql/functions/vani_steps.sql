@@ -2,16 +2,17 @@
 -- Called by: jtd.vani_take, jtd.vani_tick, jtd.vani_plan, jtd.explain.  Locks: nothing.  Closed work has no steps.
 -- step: walk and start take an automatic edge of the flow, to to_status; reminded does when a reminder was sent; confirm,
 -- remind and tell are messages, which are made once for each key, from at until until. state: ahead, due, done; off (VaNi is
--- not on, or was not at that time), late (until has passed). is_on: whether she is on now.
+-- not on, or was not at that time), late (until has passed). is_on: whether she is on now. A message that was to be made
+-- before she last looked is off too: then it was no step as yet, or could not be made, or was deleted since.
 CREATE OR REPLACE FUNCTION jtd.vani_steps(p_ids uuid[])
 RETURNS TABLE (
     jtd_id uuid, step text, at timestamptz, until timestamptz, to_status text, rule text, key text, is_on boolean,
     state text)
 LANGUAGE sql STABLE
 AS $$
-    WITH job AS (
+    WITH job AS MATERIALIZED (
         SELECT j.id, j.tenant_id, j.event_type_code, j.status_code, j.scheduled_at, j.recipient_id, e.category,
-            w.moves, w.at_since, w.person_since, coalesce(t.timezone, 'UTC') AS zone,
+            w.moves, w.at_since, w.person_since, w.looked_at, coalesce(t.timezone, 'UTC') AS zone,
             coalesce(ts.reminder_offsets, s.reminder_offsets, '{}') AS offsets,
             CASE WHEN t.vani_enabled THEN least(
                 (t.vani_since ->> j.event_type_code)::timestamptz,
@@ -30,19 +31,19 @@ AS $$
             ON ts.tenant_id = j.tenant_id AND ts.source_type_code = j.source_type_code
             AND ts.is_live = j.is_live AND ts.is_active
         WHERE j.id = ANY (p_ids) AND st.is_terminal IS NOT TRUE
-    ), edge AS (
+    ), edge AS MATERIALIZED (
         SELECT f.event_type_code, a.code AS from_code, b.code AS to_code
         FROM public.n_jtd_status_flows AS f
         JOIN public.n_jtd_statuses AS a ON a.id = f.from_status_id
         JOIN public.n_jtd_statuses AS b ON b.id = f.to_status_id
         WHERE f.is_automatic AND f.is_active
-    ), made AS (
+    ), made AS MATERIALIZED (
         SELECT c.parent_id, c.idempotency_key AS key,
             c.metadata #>> '{vani,step}' = 'remind' AND c.status_code IN ('sent', 'delivered', 'read') AS is_reminder_sent,
             c.metadata #>> '{vani,move}' AS move
         FROM public.n_jtd AS c
         WHERE c.parent_id = ANY (p_ids) AND c.performed_by_type = 'vani'
-    ), sibling AS (  -- a message may go by several channels, of which any one counts
+    ), sibling AS MATERIALIZED (  -- a message may go by several channels, of which any one counts
         SELECT m.parent_id, m.move
         FROM made AS m WHERE m.is_reminder_sent
         UNION ALL
@@ -51,7 +52,7 @@ AS $$
         JOIN public.n_jtd AS o ON o.parent_id = c.id
         WHERE c.parent_id = ANY (p_ids) AND c.performed_by_type = 'vani' AND c.metadata #>> '{vani,step}' = 'remind'
             AND o.status_code IN ('sent', 'delivered', 'read')
-    ), step AS (
+    ), step AS MATERIALIZED (
         SELECT j.id, 'walk' AS step, j.at_since AS at, NULL::timestamptz AS until, x.to_code AS to_status,
             format('%s > %s is automatic', x.from_code, x.to_code) AS rule, NULL AS key, true AS is_timeless
         FROM job AS j
@@ -97,7 +98,8 @@ AS $$
         CASE
             WHEN EXISTS (SELECT FROM made AS m WHERE m.parent_id = s.id AND m.key = s.key) THEN 'done'
             WHEN s.at > now() THEN 'ahead'
-            WHEN j.since IS NULL OR (s.at < j.since AND NOT s.is_timeless) THEN 'off'
+            WHEN j.since IS NULL OR (s.at < j.since AND NOT s.is_timeless) OR (s.at <= j.looked_at AND s.key IS NOT NULL)
+                THEN 'off'
             WHEN s.until <= now() THEN 'late'
             ELSE 'due'
         END
