@@ -7,13 +7,15 @@ registration.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from jtd_worker.message import Message
 from jtd_worker.result import SendResult, Unknown
+
+T = TypeVar("T")
 
 
 class UnknownRule(StrEnum):
@@ -93,7 +95,8 @@ class Adapter(Protocol):
 
         Every network step has its own timeout. A result that can be known is returned, not
         raised; any exception means Unknown for the messages of this call that were not answered.
-        When cancelled, connections in use are closed, not returned to a pool.
+        When cancelled, connections in use are closed, not returned to a pool; where some of the
+        messages were answered already, it returns their results, with Unknown for the others.
         """
         ...
 
@@ -113,15 +116,38 @@ class SingleSend(ABC):
         """Send the messages of a batch side by side; one that raises does not harm the others."""
         if len(batch) == 1:
             return [await self.send_one(batch[0])]
-        answers = await asyncio.gather(*map(self.send_one, batch), return_exceptions=True)
+        answers = await side_by_side(map(self.send_one, batch))
         return [unanswered(answer) if isinstance(answer, BaseException) else answer for answer in answers]
 
     async def aclose(self) -> None:  # noqa: B027 - most adapters keep nothing open
         """Nothing to close unless the adapter keeps connections."""
 
 
+async def side_by_side(calls: Iterable[Coroutine[None, None, T]]) -> list[T | BaseException]:
+    """Run `calls`, at least one, and return what each returned or raised, in their order.
+
+    When cancelled, those that still run are cut off and count as cancelled; only if that is all of them
+    the cancellation goes on. What a provider has answered already must not be sent again.
+    """
+    tasks = [asyncio.create_task(call) for call in calls]
+    was_cancelled = False
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            was_cancelled = True
+            for task in tasks:
+                task.cancel()
+    ended: list[T | BaseException] = []
+    for task in tasks:
+        ended.append(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
+    if was_cancelled and all(isinstance(one, asyncio.CancelledError) for one in ended):
+        raise asyncio.CancelledError
+    return ended
+
+
 def unanswered(error: BaseException) -> Unknown:
-    """Say what is known of a send that raised: nothing; a cancellation goes on."""
+    """Say what is known of a send that raised: nothing."""
     if isinstance(error, asyncio.CancelledError):
-        raise error
+        return Unknown(code="send_cut_off", reason="the worker was stopped while the send was running")
     return Unknown(code="adapter_error", reason=f"the adapter raised {type(error).__name__}")

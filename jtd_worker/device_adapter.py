@@ -1,6 +1,5 @@
 """What adapters share that send one message to each device of a user, with a result for each."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from jtd_worker.adapter import unanswered
+from jtd_worker.adapter import side_by_side, unanswered
 from jtd_worker.http_adapter import HttpAdapter
 from jtd_worker.message import Device, Message
 from jtd_worker.result import Json, Refused, Retry, Scope, SendResult, Sent, Throttled, Unknown
@@ -38,9 +37,7 @@ class DeviceAdapter(HttpAdapter):
                 reason="there is no device to send to",
             )
         send = super().send_one
-        answers = await asyncio.gather(
-            *(send(replace(message, devices=(device,))) for device in message.devices), return_exceptions=True
-        )
+        answers = await side_by_side(send(replace(message, devices=(device,))) for device in message.devices)
         return best_of(
             message.devices,
             [unanswered(answer) if isinstance(answer, BaseException) else answer for answer in answers],

@@ -101,7 +101,7 @@ class Executor:
         self._stopping = stopping
         self._unsubscribe = unsubscribe
         self._templates = TemplateCache()
-        self._sends: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[Sequence[SendResult]]] = set()
 
     async def execute(self, jtds: Sequence[Jtd], permit: Permit, settled: Callable[[], None]) -> None:
         """Carry `jtds` to their outcomes; `settled` is called once for each that the database has.
@@ -292,9 +292,7 @@ class Executor:
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(going), size):
                 batch = going[start : start + size]
-                task = group.create_task(self._send(outlets, batch, permit, is_probe=is_probe))
-                self._sends.add(task)
-                task.add_done_callback(self._sends.discard)
+                group.create_task(self._send(outlets, batch, permit, is_probe=is_probe))
             if shut and others:
                 group.create_task(self._dispatch(others, shut, permit))
             elif shut:
@@ -359,21 +357,13 @@ class Executor:
         self, outlets: Sequence[Outlet], items: Sequence[Item], permit: Permit, *, is_probe: bool
     ) -> None:
         outlet, *others = outlets
-        try:
-            (answer,) = await asyncio.gather(
-                outlet.adapter.send([_as_sent_by(outlet, item.message) for item in items]),
-                return_exceptions=True,
-            )
-        except asyncio.CancelledError as error:  # the drain time is over; the result is recorded all the same
-            answer = error
+        answer, is_cut_off = await self._answer(outlet, items)
         if outlet.turns is not None:
             outlet.turns.give(1)
         results = _results(answer, len(items))
         elsewhere = []
         for item, result in zip(items, results, strict=True):
-            if not isinstance(answer, asyncio.CancelledError) and not _may_be_the_tenants(
-                outlet, item, result
-            ):
+            if not is_cut_off and not _may_be_the_tenants(outlet, item, result):
                 self._breakers.saw((item.jtd.channel_code, outlet.code), result, is_probe=is_probe)
             ended = outcome(result, outlet.adapter.capabilities.unknown_rule)
             if others and isinstance(result, Refused) and _another_may_take(result):
@@ -382,6 +372,27 @@ class Executor:
                 item.settle(ended, outlet.code)
         if elsewhere:
             await self._dispatch(others, elsewhere, permit)
+
+    async def _answer(
+        self, outlet: Outlet, items: Sequence[Item]
+    ) -> tuple[Sequence[SendResult] | BaseException, bool]:
+        """Return what an adapter said or raised, and whether it was cut off; whoever is cancelled waits for it.
+
+        Only the call of the adapter may be cut off, never what is done about its answer.
+        """
+        messages = [_as_sent_by(outlet, item.message) for item in items]
+        send = asyncio.create_task(_send(outlet, messages))
+        self._sends.add(send)
+        while not send.done():
+            try:
+                await asyncio.wait({send})
+            except asyncio.CancelledError:  # the result is recorded all the same
+                send.cancel()
+        self._sends.discard(send)
+        is_cut_off = send.cancelling() > 0
+        if send.cancelled():
+            return asyncio.CancelledError(), is_cut_off
+        return send.exception() or send.result(), is_cut_off
 
 
 def _parts(
@@ -455,6 +466,10 @@ def _is_final(refusal: tuple[Outcome, str]) -> bool:
 
 def _another_may_take(refusal: Refused) -> bool:
     return refusal.retry is Retry.ELSEWHERE or refusal.scope in _OTHERS_MAY_TAKE_IT
+
+
+async def _send(outlet: Outlet, messages: Sequence[Message]) -> Sequence[SendResult]:
+    return await outlet.adapter.send(messages)
 
 
 def _results(answer: Sequence[SendResult] | BaseException, number: int) -> Sequence[SendResult]:

@@ -38,6 +38,7 @@ class FeedHub:
         self._listens = listens
         self._process = uuid4()
         self._streams: set[Stream] = set()
+        self._has_ended = False
         self._woken = asyncio.Event()
         self._changed: set[tuple[UUID, UUID]] = set()
         """Tenants and users whose counts may be others now."""
@@ -45,6 +46,8 @@ class FeedHub:
     def join(self, user: FeedUser, position: Position | None) -> Stream:
         """Open a stream for `user` from `position` on; the caller brings it back with `leave`."""
         stream = Stream(user, position)
+        if self._has_ended:  # a request that was on its way
+            stream.end()
         self._streams.add(stream)
         self._woken.set()
         return stream
@@ -59,7 +62,8 @@ class FeedHub:
         return len(self._streams)
 
     def end(self) -> None:
-        """Tell all streams to end: their clients come again, to another process."""
+        """Tell all streams to end, and those that are opened from now on: their clients come again, to another process."""
+        self._has_ended = True
         for stream in self._streams:
             stream.end()
 

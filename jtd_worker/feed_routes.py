@@ -58,7 +58,7 @@ def feed_routes(pool: LinkPool, hub: FeedHub, secrets: Sequence[bytes]) -> APIRo
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         show: Literal["unarchived", "unread", "archived"] = "unarchived",
-        category: Annotated[str | None, Query(max_length=50)] = None,
+        category: Annotated[str | None, Query(max_length=50, pattern=r"^[^\x00]*$")] = None,
     ) -> JSONResponse:
         rows = await ask(LIST, user, before, limit, show, category)
         items = [row[0] for row in rows]

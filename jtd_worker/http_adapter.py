@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
-from jtd_worker.adapter import Capabilities, SingleSend, UnknownRule, unanswered
+from jtd_worker.adapter import Capabilities, SingleSend, UnknownRule, side_by_side, unanswered
 from jtd_worker.errors import ConfigurationError, RecipientError, RenderError
 from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts
 from jtd_worker.masking import Mask, contact
@@ -170,9 +170,7 @@ class BatchHttpAdapter(_Asking):
     async def send(self, batch: Sequence[Message]) -> Sequence[SendResult]:
         """Send the messages in as few requests as can be, side by side."""
         calls = list(self._calls(batch))
-        answers = await asyncio.gather(
-            *(self._call([batch[place] for place in places]) for places in calls), return_exceptions=True
-        )
+        answers = await side_by_side(self._call([batch[place] for place in places]) for places in calls)
         results: dict[int, SendResult] = {}
         for places, answer in zip(calls, answers, strict=True):
             told = [unanswered(answer)] * len(places) if isinstance(answer, BaseException) else answer

@@ -149,6 +149,15 @@ class Exchange:
                             break
                     else:
                         is_whole = True
+        except (httpx.LocalProtocolError, UnicodeEncodeError):
+            # said of the headers before the first byte is written; what it quotes is a key, most often
+            return Refused(
+                retry=Retry.AFTER_OPERATOR,
+                scope=Scope.CREDENTIAL,
+                code="credential_unfit",
+                reason="a header of the request cannot be written: a key or token that was set holds a line "
+                "break, a blank at its end, or a letter outside ASCII",
+            )
         except (OSError, httpx.HTTPError) as error:
             if response is None:
                 return _unanswered(error, request, mask)

@@ -27,6 +27,7 @@ _HASHES: Final[Mapping[str, type[HashAlgorithm]]] = {
 _SECONDS: Final = 5.0
 _MOST_BYTES: Final = 64 * 1024
 _KEPT: Final = 16
+_LONGEST_URL: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,10 @@ def _at_sns(url: str, ending: str = "") -> str:
     try:
         parts = urlsplit(url)
         is_ours = (
-            parts.scheme == "https"
+            url.isascii()
+            and url.isprintable()
+            and len(url) <= _LONGEST_URL
+            and parts.scheme == "https"
             and _HOST.fullmatch(parts.netloc.lower()) is not None
             and parts.path.endswith(ending)
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, HTTPException, Request
@@ -59,7 +60,7 @@ async def _answered(
         return PlainTextResponse("this cannot be read\n", 400)
     except HTTPException as error:  # of the body: too large, too slow
         return PlainTextResponse(f"{error.detail}\n", error.status_code)
-    except TimeoutError:
+    except OSError:  # the database, or SNS that has the certificate, does not answer
         return PlainTextResponse("come again later\n", 503, {"Retry-After": "5"})
     return PlainTextResponse("ok\n")
 
@@ -80,12 +81,17 @@ async def _received(request: Request, public_url: str) -> WebhookRequest:
     scope = request.scope
     origin = public_url or f"{scope['scheme']}://{request.headers.get('host', '')}"
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+    url = f"{origin}{path}?{query}" if query else f"{origin}{path}"
+    try:
+        urlsplit(url)
+    except ValueError:  # of the Host header
+        raise MalformedError("the request names a host that is none") from None
     headers: dict[str, str] = {}
     for name, value in request.headers.items():  # repeated ones are one list (RFC 9110, 5.2)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return WebhookRequest(
         method=request.method,
-        url=f"{origin}{path}?{query}" if query else f"{origin}{path}",
+        url=url,
         headers=headers,
         body=await request.body(),
         received_at=datetime.now(UTC),

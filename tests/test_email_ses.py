@@ -234,6 +234,9 @@ def test_both_versions_of_the_signature_are_proved(version: str) -> None:
         message(SigningCertURL="https://sns.us-east-1.amazonaws.com/a.txt"),
         message(SigningCertURL="https://user@sns.us-east-1.amazonaws.com/a.pem"),
         message(SigningCertURL="https://[broken/a.pem"),
+        message(SigningCertURL="https://sns.us-east-1.amazonaws.com/\n/a.pem"),
+        message(SigningCertURL="https://sns.us-east-1.amazonaws.com/\0/a.pem"),
+        message(SigningCertURL=f"https://sns.us-east-1.amazonaws.com/{'a' * 70_000}.pem"),
     ],
     ids=[
         "changed",
@@ -247,6 +250,9 @@ def test_both_versions_of_the_signature_are_proved(version: str) -> None:
         "no pem",
         "user",
         "broken",
+        "line break",
+        "null",
+        "long",
     ],
 )
 def test_what_is_not_proved_is_forged(forged: Mapping[str, str]) -> None:

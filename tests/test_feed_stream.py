@@ -11,6 +11,9 @@ import httpx
 import psycopg
 import pytest
 
+from jtd_worker.database import Link
+from jtd_worker.feed_hub import FeedHub
+from jtd_worker.feed_user import FeedUser
 from tests.daemon import eventually, serving
 from tests.feed import FEED_SECRET, Listener, bearer, deliver, listening, notify
 from tests.jobs import OTHER_TENANT, TENANT, USER, one, row
@@ -77,6 +80,7 @@ def test_without_a_token_nothing_is_told(dsn: str, tmp_path: Path) -> None:
         ("/feed?limit=0", None),
         ("/feed?before=x", None),
         ("/feed?show=everything", None),
+        ("/feed?category=%00", None),
         ("/feed/read", {"ids": ["x"]}),
         ("/feed/read", {}),
         ("/feed/archive", {"ids": [str(USER)] * 1001}),
@@ -309,6 +313,13 @@ def test_streams_end_when_the_process_is_told_to(dsn: str, db: psycopg.Connectio
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.text
         eventually(lambda: mine.is_over)
+
+
+async def test_a_stream_that_is_opened_after_that_ends_at_once(dsn: str) -> None:
+    hub = FeedHub(Link(dsn, "feed"), Link(dsn, "feed listen"))
+    hub.end()
+    stream = hub.join(FeedUser(tenant_id=TENANT, user_id=USER, expires_at=0), None)
+    assert stream.ended.is_set()
 
 
 def test_a_stream_outlives_an_outage_of_the_database(

@@ -192,5 +192,24 @@ async def test_a_batch_that_is_cancelled_gives_up_its_connections() -> None:
         await server.wait_until(lambda server: server.hung_up == 2)
 
 
+async def test_of_a_batch_that_is_cancelled_what_was_answered_is_told() -> None:
+    def script(request: Request) -> Steps:
+        return ids(request) if request.json["to"] == ["1"] else [Step.HANG]
+
+    was_read = asyncio.Event()
+
+    def read(answer: Answer, messages: Sequence[Message]) -> Sequence[SendResult]:
+        was_read.set()
+        return _each(answer, messages)
+
+    async with HttpServer(script) as server, aclosing(adapter(server, read=read)) as sender:
+        sending = asyncio.create_task(_send(sender, [message("1", "a"), message("2", "b")]))
+        await server.wait_until(lambda server: len(server.requests) == 2)
+        async with asyncio.timeout(20):
+            await was_read.wait()
+        sending.cancel()
+        assert told(await sending) == ["id-1", "Unknown"]
+
+
 async def _send(sender: BatchHttpAdapter, messages: Sequence[Message]) -> Sequence[SendResult]:
     return await sender.send(messages)

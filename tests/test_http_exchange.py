@@ -10,9 +10,10 @@ import pytest
 from jtd_worker.channels.email_sendgrid import CAPABILITIES
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.http_adapter import HttpAdapter, HttpSettings, json_body, url_of_call
-from jtd_worker.http_exchange import Answer, HttpRequest, Timeouts, bounded_wait
+from jtd_worker.http_exchange import Answer, Exchange, HttpRequest, Timeouts, bounded_wait
 from jtd_worker.masking import Mask, contact
 from jtd_worker.result import Refused, Retry, Scope, Throttled, Unknown
+from jtd_worker.testing.http_server import HttpServer
 from jtd_worker.verdict import Verdict, accepted, refusal
 
 
@@ -78,6 +79,19 @@ def test_a_mask_hides_a_word_in_any_case_and_as_it_stands_in_a_url() -> None:
     text = "key s3cret KEY or S3cret%20key sent to 14155550123"
     assert mask.reason(text) == "key <secret> or <secret> sent to <recipient>"
     assert "S3cret" not in repr(mask)
+
+
+@pytest.mark.parametrize("key", ["key\n", "key ", "k\r\nx-other: y", "k\0", "kéy"])
+async def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    async with HttpServer() as server:
+        exchange = Exchange(Timeouts())
+        request = HttpRequest(url=httpx.URL(server.url), headers={"authorization": f"Bearer {key}"})
+        refused = await exchange.ask(request, Mask())
+        await exchange.aclose()
+    assert isinstance(refused, Refused)
+    assert (refused.retry, refused.scope) == (Retry.AFTER_OPERATOR, Scope.CREDENTIAL)
+    assert "Bearer" not in refused.reason
+    assert server.requests == []
 
 
 def test_each_verdict_becomes_what_it_says() -> None:

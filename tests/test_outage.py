@@ -1,6 +1,7 @@
 """What a living worker does when its server is away, is another, or is reached through a pooler."""
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import Counter
@@ -15,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from jtd_worker.database import seeking_primary
 from jtd_worker.migrate import migrate
-from jtd_worker.testing.http_server import ThreadedHttpServer, answer
+from jtd_worker.testing.http_server import Step, ThreadedHttpServer, answer
 from tests.cluster import Cluster
 from tests.daemon import eventually, running
 from tests.jobs import history, insert_jtd, insert_many, one, row
@@ -35,8 +36,12 @@ INAPP = {
 
 
 def webhook(server: ThreadedHttpServer, unknown: str = "hold") -> dict[str, str]:
+    return webhook_at(server.url, unknown)
+
+
+def webhook_at(url: str, unknown: str = "hold") -> dict[str, str]:
     return {
-        "email_webhook_url": server.url,
+        "email_webhook_url": url,
         "email_webhook_secret": SECRET,
         "email_webhook_unknown": unknown,
     }
@@ -238,6 +243,34 @@ def terminate_workers(db: psycopg.Connection, role: str = "") -> int:
 
 
 # Connections
+
+
+def test_what_one_provider_refused_is_unharmed_if_the_worker_ends_before_another_is_asked(
+    dsn: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    """The database is away just then, for longer than the drain time."""
+    backup = {
+        name.replace("webhook", "webhook_backup"): value
+        for name, value in webhook_at("http://127.0.0.1:9/").items()
+    }
+    jtd_id = insert_jtd(db)
+    with ThreadedHttpServer([Step.WAIT, *answer(503)]) as server, wire(dsn) as proxy:
+        settings = webhook(server) | backup
+        with running(
+            proxy.dsn, "email:webhook,email:webhook.backup", tmp_path, **settings, drain_seconds="0"
+        ) as daemon:
+            server.wait_until(lambda server: bool(server.requests))
+            proxy.cut()
+            server.release()
+            eventually(  # who asks is the hand-off
+                lambda: any(line["role"] == "claim" for line in daemon.lines("database.unreachable"))
+            )
+            daemon.signal(signal.SIGTERM)
+            daemon.wait_for("worker.draining")
+            proxy.mend()
+            assert daemon.wait() == 0, daemon.text
+    found = row(db, jtd_id)
+    assert (found["status_code"], found["retry_count"], found["error_code"]) == ("queued", 0, None)
 
 
 def test_a_worker_holds_four_connections(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Devices: who registers one has it; a push goes to all that its user has; one that is gone is forgotten."""
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -310,6 +311,8 @@ def fcm(request: Request) -> Steps:
         return answer(404, json.dumps(UNREGISTERED).encode())
     if token.startswith("busy"):
         return answer(503)
+    if token.startswith("hang"):
+        return [Step.HANG]
     if token.startswith("wait"):
         return [Step.WAIT, *answer(404, json.dumps(UNREGISTERED).encode())]
     return answer(200, b'{"name": "projects/acme-app/messages/1"}')
@@ -426,6 +429,21 @@ def test_a_retry_goes_to_no_device_that_has_it(
     found = row(db, jtd)
     assert (found["status_code"], found["provider_code"], found["retry_count"]) == ("sent", "webpush", 0)
     assert services.asked == {"busy-1": 1, "/one": 1}
+
+
+def test_a_push_that_is_cut_off_when_one_device_has_it_is_not_sent_there_again(
+    dsn: str, db: psycopg.Connection, tmp_path: Path, services: Services
+) -> None:
+    register(db, "well-1")
+    register(db, "hang-1")
+    jtd = insert_jtd(db, **PUSH)
+    with running(dsn, "push:fcm", tmp_path, **services.fcm_settings, drain_seconds="2") as daemon:
+        eventually(lambda: services.asked == {"well-1": 1, "hang-1": 1})
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.text
+    found = row(db, jtd)
+    assert (found["status_code"], found["retry_count"]) == ("sent", 0)
+    assert found["provider_response"]["devices"] == {"sent": 1, "gone": 0, "failed": 1}
 
 
 def test_a_provider_that_is_left_alone_keeps_the_others_from_nothing(

@@ -19,7 +19,15 @@ from jtd_worker.channels.any_webhook import ReceiptSettings, build_receipts
 from jtd_worker.database import Link
 from jtd_worker.errors import ConfigurationError
 from jtd_worker.link_pool import LinkPool
-from jtd_worker.receipt import ForgedError, Handshake, MalformedError, Receipt, ReceiptKind, WebhookRequest
+from jtd_worker.receipt import (
+    ForgedError,
+    Handshake,
+    MalformedError,
+    Receipt,
+    ReceiptKind,
+    ReceiptParser,
+    WebhookRequest,
+)
 from jtd_worker.receipt_inbox import ReceiptInbox
 from jtd_worker.receipt_source import ReceiptSource
 from jtd_worker.receipts_queue import ReceiptsQueue
@@ -309,14 +317,21 @@ PROBE = ProviderName.parse("sms:probe")
 
 async def seen(
     dsn: str, path: str, public_url: str = "", **headers: str
-) -> tuple[WebhookRequest, httpx.Response]:
-    """Return what the parser of `sms:probe` is given, and what the caller reads."""
+) -> tuple[list[WebhookRequest], httpx.Response]:
+    """Return the requests that the parser of `sms:probe` is given, and what the caller reads."""
     requests: list[WebhookRequest] = []
 
     def parse(request: WebhookRequest) -> Handshake:
         requests.append(request)
         return Handshake(text="<challenge>")
 
+    return requests, await asked(dsn, parse, path, public_url, **headers)
+
+
+async def asked(
+    dsn: str, parse: ReceiptParser, path: str, public_url: str = "", **headers: str
+) -> httpx.Response:
+    """Return what a caller of `sms:probe` reads, whose requests `parse` reads."""
     pool, link, metrics = LinkPool(dsn, "web", 1), Link(dsn, "receipts"), WebMetrics()
     sources = {("sms", "probe"): ReceiptSource(name=PROBE, parse=parse)}
     app = make_app(
@@ -324,12 +339,11 @@ async def seen(
         1_000,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://inside:8080") as client:
-        answer = await client.get(path, headers=headers)
-    return requests[0], answer
+        return await client.get(path, headers=headers)
 
 
 async def test_a_handshake_reads_back_exactly_its_text(dsn: str) -> None:
-    request, answer = await seen(dsn, "/webhooks/probe?hub.challenge=1&x=%2F")
+    (request,), answer = await seen(dsn, "/webhooks/probe?hub.challenge=1&x=%2F")
     assert (answer.status_code, answer.text) == (200, "<challenge>")
     assert answer.headers["content-type"].startswith("text/plain")
     assert (request.method, request.url) == ("GET", "http://inside:8080/webhooks/probe?hub.challenge=1&x=%2F")
@@ -337,11 +351,25 @@ async def test_a_handshake_reads_back_exactly_its_text(dsn: str) -> None:
 
 async def test_the_url_is_the_public_one_and_no_header_changes_it(dsn: str) -> None:
     forged = {"x-forwarded-proto": "https", "x-forwarded-host": "evil.example", "x-forwarded-prefix": "/x"}
-    request, _ = await seen(dsn, "/webhooks/sms/probe/s%2Fecret", **forged)
+    (request,), _ = await seen(dsn, "/webhooks/sms/probe/s%2Fecret", **forged)
     assert request.url == "http://inside:8080/webhooks/sms/probe/s%2Fecret"
-    request, _ = await seen(dsn, "/webhooks/probe?a=1", "https://jtd.example.com/hooks", **forged)
+    (request,), _ = await seen(dsn, "/webhooks/probe?a=1", "https://jtd.example.com/hooks", **forged)
     assert request.url == "https://jtd.example.com/hooks/webhooks/probe?a=1"
     assert "secret" not in repr(request)
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "[x]"])
+async def test_a_host_that_is_none_reaches_no_parser(dsn: str, host: str) -> None:
+    requests, answer = await seen(dsn, "/webhooks/probe", host=host)
+    assert (requests, answer.status_code) == ([], 400)
+
+
+async def test_a_provider_is_told_to_come_again_while_its_certificate_cannot_be_had(dsn: str) -> None:
+    def parse(request: WebhookRequest) -> Handshake:
+        raise OSError("SNS cannot be reached")
+
+    answer = await asked(dsn, parse, "/webhooks/probe")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 async def test_a_provider_of_two_channels_is_named_with_its_channel() -> None:
