@@ -376,7 +376,7 @@ class Executor:
     async def _answer(
         self, outlet: Outlet, items: Sequence[Item]
     ) -> tuple[Sequence[SendResult] | BaseException, bool]:
-        """Return what an adapter said or raised, and whether it was cut off; whoever is cancelled waits for it.
+        """Return what an adapter said or raised, and whether it was cut off; who is cancelled waits for it.
 
         Only the call of the adapter may be cut off, never what is done about its answer.
         """

@@ -62,7 +62,7 @@ class FeedHub:
         return len(self._streams)
 
     def end(self) -> None:
-        """Tell all streams to end, and those that are opened from now on: their clients come again, to another process."""
+        """Tell all streams to end, those opened from now on too: their clients come to another process."""
         self._has_ended = True
         for stream in self._streams:
             stream.end()
