@@ -478,7 +478,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_every_mistake_of_the_settings_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
     for name, value in {
-        "JTD_RECEIPTS": "email:smtp,sms:pigeon,sms:webhook,push:webhook.backup",
+        "JTD_RECEIPTS": "push:fcm,sms:pigeon,sms:webhook,push:webhook.backup",
         "JTD_RECEIPTS_SMS_WEBHOOK_SECRETS": "planted",
         "JTD_RECEIPTS_SMS_WEBHOOK_COLOUR": "red",
         "JTD_EMAIL_SMTP_PASSWORD": "planted",
@@ -488,7 +488,7 @@ def test_every_mistake_of_the_settings_is_named_at_once(environment: pytest.Monk
         serve_settings.load()
     text = str(refused.value)
     for mistake in (
-        "JTD_RECEIPTS: email:smtp reports nothing that could be received",
+        "JTD_RECEIPTS: push:fcm reports nothing that could be received",
         "JTD_RECEIPTS: no provider 'pigeon' for channel 'sms'",
         "JTD_RECEIPTS_SMS_WEBHOOK_SECRETS: ",
         "JTD_RECEIPTS_SMS_WEBHOOK_COLOUR: is not a setting of this provider",

@@ -55,7 +55,8 @@ BEGIN
         'worked', worked, 'receipts', receipts,
         'is_adopted', adopted,
         'recurring', (SELECT count(*) FROM (  -- elsewhere another goes on with them
-            SELECT FROM jtd.recurring AS r JOIN public.n_jtd AS j ON j.id = r.jtd_id
+            SELECT FROM jtd.recurring AS r
+            CROSS JOIN LATERAL (SELECT FROM public.n_jtd AS j WHERE j.id = r.jtd_id OFFSET 0) AS j
             WHERE leader AND adopted AND r.next_look <= now() LIMIT 100) AS x),
         'flushed', (SELECT s.flushed FROM jtd.server_v1() AS s),
         'breakers', (SELECT coalesce(jsonb_agg(jsonb_build_array(b.channel_code, b.provider,
