@@ -424,9 +424,12 @@ async def test_who_waits_for_a_connection_is_not_overtaken(dsn: str) -> None:
 
 
 def test_what_it_writes_waits_for_no_acknowledgement() -> None:
-    with closing(_bound("127.0.0.1:0")) as listening:
-        with socket.create_connection(listening.getsockname()), closing(listening.accept()[0]) as connection:
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        closing(_bound("127.0.0.1:0")) as listening,
+        socket.create_connection(listening.getsockname()),
+        closing(listening.accept()[0]) as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_health_readiness_and_metrics(dsn: str, tmp_path: Path) -> None:
