@@ -14,9 +14,9 @@ class LinkPool:
 
     def __init__(self, dsn: str, role: str, size: int) -> None:
         self._links = [Link(dsn, role) for _ in range(size)]
-        self._free: asyncio.LifoQueue[Link] = asyncio.LifoQueue()
-        for link in self._links:
-            self._free.put_nowait(link)
+        self._free = list(self._links)
+        # not a queue: there whoever comes just then overtakes those who wait, of whom some wait for ever
+        self._turns = asyncio.Semaphore(size)
 
     async def call(
         self, query: str, parameters: Sequence[object] = (), *, seconds: float
@@ -26,8 +26,8 @@ class LinkPool:
         Raises TimeoutError after `seconds`, waits for a connection included: then it may have taken place or
         not. When cancelled, its connection is closed.
         """
-        async with asyncio.timeout(seconds):
-            link = await self._free.get()
+        async with asyncio.timeout(seconds), self._turns:
+            link = self._free.pop()
             try:
                 async for attempt in AsyncRetrying(
                     retry=retry_if_exception(is_transient), wait=wait_exponential(multiplier=0.02, max=0.5)
@@ -35,7 +35,7 @@ class LinkPool:
                     with attempt:
                         return await link.once(query, parameters)
             finally:
-                self._free.put_nowait(link)
+                self._free.append(link)
         raise AssertionError("retrying has no end")
 
     async def aclose(self) -> None:

@@ -243,12 +243,12 @@ async def run_until_signalled(worker: Worker) -> None:
     """Run `worker`; SIGTERM and SIGINT stop it gracefully."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
+        # not the loop's own way: to take its handler off is to let a signal that comes just then kill us
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(worker.stop))
     try:
         await worker.run()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)  # a second one would change how it ends
 
 

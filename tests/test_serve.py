@@ -1,9 +1,11 @@
 """The web process: what it takes from providers, what it refuses, and how it ends."""
 
+import asyncio
 import json
 import signal
 import socket
 import time
+from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from jtd_worker.receipt_source import ReceiptSource
 from jtd_worker.receipts_queue import ReceiptsQueue
 from jtd_worker.registry import ProviderName
 from jtd_worker.standard_webhooks import parse_secrets, sign, verify
+from jtd_worker.web import _bound
 from jtd_worker.web_app import make_app
 from jtd_worker.web_metrics import WebMetrics
 from jtd_worker.webhook_routes import source_of, webhook_routes
@@ -405,6 +408,28 @@ async def test_receipts_in_any_words_are_stored_beside_others(dsn: str, db: psyc
 
 
 # ---------------------------------------------------------------- the process
+
+
+async def test_who_waits_for_a_connection_is_not_overtaken(dsn: str) -> None:
+    done: list[str] = []
+
+    async def ask(name: str, times: int) -> None:
+        for _ in range(times):
+            await pool.call("SELECT 1", seconds=20)
+            done.append(name)
+
+    async with aclosing(LinkPool(dsn, "web", 1)) as pool:
+        await asyncio.gather(ask("again and again", 50), ask("once", 1))
+    assert done.index("once") <= 1
+
+
+def test_what_it_writes_waits_for_no_acknowledgement() -> None:
+    with (
+        closing(_bound("127.0.0.1:0")) as listening,
+        socket.create_connection(listening.getsockname()),
+        closing(listening.accept()[0]) as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_health_readiness_and_metrics(dsn: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The worker as its users meet it: a process beside a database, real servers, and rows."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -12,6 +14,7 @@ import pytest
 
 from jtd_worker.testing.http_server import Request, Step, Steps, ThreadedHttpServer, answer
 from jtd_worker.testing.smtp_server import DROP, GARBAGE, HANG, SmtpServer, on
+from tests.command import environment
 from tests.daemon import eventually, run_until_idle, running
 from tests.jobs import TENANT, history, insert_jtd, insert_many, one, places, row
 from tests.wire import wire
@@ -65,6 +68,34 @@ def test_more_signals_than_one_change_nothing_about_a_stop(dsn: str, tmp_path: P
             daemon.signal(signal.SIGTERM)
             time.sleep(0.002)  # so that some come after it has stopped, while it ends
         assert daemon.wait() == 0
+
+
+def test_a_signal_that_comes_as_it_stops_listening_ends_it_no_other_way(dsn: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_AT_THE_END, "run", "--until-idle"],
+        env=environment(dsn, {"JTD_PROVIDERS": "email:noop"}),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+SIGNALLED_AT_THE_END = """
+import os, signal
+from jtd_worker.cli import main
+
+set_handler = signal.signal
+
+def signal_at_worst(number, handler):
+    before = set_handler(number, handler)
+    if handler is signal.SIG_DFL:
+        os.kill(os.getpid(), number)
+    return before
+
+signal.signal = signal_at_worst
+main()
+"""
 
 
 def test_five_channels_arrive(dsn: str, db: psycopg.Connection, tmp_path: Path) -> None:
