@@ -10,6 +10,7 @@ RETURNS TABLE (
     rule text, stop text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET work_mem = '128MB'  -- keys of all messages about the work are looked up by hash, or else one by one
 AS $$
     WITH planned AS (
         SELECT s.*

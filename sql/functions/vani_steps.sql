@@ -54,33 +54,35 @@ AS $$
             AND o.status_code IN ('sent', 'delivered', 'read')
     ), step AS MATERIALIZED (
         SELECT j.id, 'walk' AS step, j.at_since AS at, NULL::timestamptz AS until, x.to_code AS to_status,
-            format('%s > %s is automatic', x.from_code, x.to_code) AS rule, NULL AS key, true AS is_timeless
+            format('%s > %s is automatic', x.from_code, x.to_code) AS rule, NULL AS key, true AS is_timeless,
+            j.since, j.leave, j.looked_at
         FROM job AS j
         JOIN edge AS x ON x.event_type_code = j.event_type_code AND x.from_code = j.status_code
         WHERE (x.to_code = 'scheduled' AND j.scheduled_at > now()) OR x.to_code = 'pending'
         UNION ALL
-        SELECT j.id, 'reminded', now(), NULL, x.to_code, 'a reminder was sent', NULL, true
+        SELECT j.id, 'reminded', now(), NULL, x.to_code, 'a reminder was sent', NULL, true, j.since, j.leave, j.looked_at
         FROM job AS j
         JOIN edge AS x ON x.event_type_code = j.event_type_code AND x.from_code = j.status_code
             AND x.to_code = 'reminded'
-        WHERE EXISTS (SELECT FROM sibling AS b WHERE b.parent_id = j.id AND b.move = j.moves::text)
+        WHERE ((j.id, j.moves::text) IN (SELECT b.parent_id, b.move FROM sibling AS b)) IS TRUE  -- hashed, whatever the planner thinks
         UNION ALL
-        SELECT j.id, 'start', j.scheduled_at, NULL, x.to_code, 'its time has come', NULL, false
+        SELECT j.id, 'start', j.scheduled_at, NULL, x.to_code, 'its time has come', NULL, false, j.since, j.leave, j.looked_at
         FROM job AS j
         JOIN edge AS x ON x.event_type_code = j.event_type_code AND x.from_code = j.status_code
             AND x.to_code = 'in_progress'
         WHERE j.scheduled_at IS NOT NULL
         UNION ALL
         SELECT j.id, 'confirm', j.at_since, j.scheduled_at, NULL, 'it has a time, and its person is told',
-            format('vani:%s:confirm:%s', j.id, j.moves), false
+            format('vani:%s:confirm:%s', j.id, j.moves), false, j.since, j.leave, j.looked_at
         FROM job AS j
         WHERE j.category = 'scheduling' AND j.scheduled_at > j.at_since
             AND j.status_code IN ('created', 'scheduled', 'rescheduled', 'reminded', 'confirmed')
         UNION ALL
         SELECT r.id, 'remind', r.at, coalesce(lead(r.at) OVER (PARTITION BY r.id ORDER BY r.at), r.scheduled_at), NULL,
-            format('reminder %s before', r.amount), format('vani:%s:remind:%s:%s', r.id, r.moves, r.amount), false
+            format('reminder %s before', r.amount), format('vani:%s:remind:%s:%s', r.id, r.moves, r.amount), false,
+            r.since, r.leave, r.looked_at
         FROM (
-            SELECT DISTINCT ON (j.id, b.at) j.id, j.moves, j.scheduled_at, b.at,
+            SELECT DISTINCT ON (j.id, b.at) j.id, j.moves, j.scheduled_at, b.at, j.since, j.leave, j.looked_at,
                 replace(o.amount::text, ':00:00', ' h') AS amount
             FROM job AS j
             CROSS JOIN LATERAL unnest(j.offsets) AS o (amount)
@@ -90,20 +92,19 @@ AS $$
             ORDER BY j.id, b.at, o.amount) AS r
         UNION ALL
         SELECT j.id, 'tell', j.person_since, NULL, NULL, 'it has a person, who is told',
-            format('vani:%s:tell:%s', j.id, j.recipient_id), false
+            format('vani:%s:tell:%s', j.id, j.recipient_id), false, j.since, j.leave, j.looked_at
         FROM job AS j
         WHERE j.category = 'action' AND j.recipient_id IS NOT NULL AND j.status_code IN ('created', 'pending', 'assigned')
     )
-    SELECT s.id, s.step, s.at, s.until, s.to_status, format('%s (%s)', s.rule, j.leave), s.key, j.since IS NOT NULL,
+    SELECT s.id, s.step, s.at, s.until, s.to_status, format('%s (%s)', s.rule, s.leave), s.key, s.since IS NOT NULL,
         CASE
-            WHEN EXISTS (SELECT FROM made AS m WHERE m.parent_id = s.id AND m.key = s.key) THEN 'done'
+            WHEN s.key IN (SELECT m.key FROM made AS m) THEN 'done'  -- a key names its work
             WHEN s.at > now() THEN 'ahead'
-            WHEN j.since IS NULL OR (s.at < j.since AND NOT s.is_timeless) OR (s.at <= j.looked_at AND s.key IS NOT NULL)
+            WHEN s.since IS NULL OR (s.at < s.since AND NOT s.is_timeless) OR (s.at <= s.looked_at AND s.key IS NOT NULL)
                 THEN 'off'
             WHEN s.until <= now() THEN 'late'
             ELSE 'due'
         END
     FROM step AS s
-    JOIN job AS j ON j.id = s.id
 $$;
 REVOKE ALL ON FUNCTION jtd.vani_steps(uuid[]) FROM PUBLIC;
