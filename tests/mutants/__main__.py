@@ -25,7 +25,7 @@ from tests.mutants.mutant import Edit, Mutant
 from tests.postgres import server
 
 ROOT: Final = Path(__file__).parent.parent.parent
-TREE: Final = ("jtd_worker", "sql", "tests", "pyproject.toml", "README.md")
+TREE: Final = ("jtd_worker", "sql", "tests", "docs", "pyproject.toml", "README.md")
 SECONDS: Final = 120
 """For the tests of one mutant; each has deadlines of its own, so more than this is a hang."""
 CONTROL_SECONDS: Final = 600
