@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr
 
+from jtd_worker import whatsapp_template
 from jtd_worker.adapter import Adapter, Capabilities, Sureness, UnknownRule
 from jtd_worker.errors import RenderError
 from jtd_worker.http_adapter import ApiUrl, HttpAdapter, HttpSettings, KeylessRule, json_body
@@ -182,16 +183,11 @@ def _button(suffix: Json) -> Iterator[_Fields]:
 
 
 _NAME: Final = re.compile(r"[a-z0-9_]*[a-z_][a-z0-9_]*")
-_UNSAFE: Final = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]| {5}")
 
 
 def _parameter(name: str, value: str) -> str:
     """Return a text that arrives: the provider takes others over, and then they are not delivered."""
-    if not value.strip() or _UNSAFE.search(value):
-        raise RenderError(
-            "parameter_unsafe",
-            f"{name} is blank, or has a line break, a tab or five blanks in a row",
-        )
+    whatsapp_template.check_parameters([(name, value)])
     return value
 
 
