@@ -10,6 +10,7 @@ DECLARE
     acting_before CONSTANT text := coalesce(current_setting('jtd.actor', true), '');
     due uuid[];
     held uuid[];
+    woken uuid[];
     gone uuid[];
 BEGIN
     due := ARRAY(
@@ -18,16 +19,20 @@ BEGIN
     IF cardinality(due) < p_limit THEN  -- what changed settings bring comes after what is due
         PERFORM jtd.vani_switched(20 * p_limit);
     END IF;
-    due := due || ARRAY(
+    woken := ARRAY(SELECT k.jtd_id FROM jtd.vani_wakes AS k LIMIT 20 * p_limit);
+    IF due || woken = '{}' THEN
+        RETURN 0;
+    END IF;
+    due := due || ARRAY(  -- by an array, since a join with so few would still read all work
         SELECT w.jtd_id FROM jtd.work AS w
-        WHERE w.jtd_id IN (SELECT k.jtd_id FROM jtd.vani_wakes AS k LIMIT 20 * p_limit) AND w.jtd_id <> ALL (due)
+        WHERE w.jtd_id = ANY (woken) AND w.jtd_id <> ALL (due)
         LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED);
     held := ARRAY(
         SELECT j.id FROM public.n_jtd AS j WHERE j.id = ANY (due) ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED);
     DELETE FROM jtd.work AS w
     WHERE w.jtd_id = ANY (due) AND NOT EXISTS (SELECT FROM public.n_jtd AS j WHERE j.id = w.jtd_id);
     gone := ARRAY(
-        SELECT u.id FROM unnest(due || ARRAY(SELECT k.jtd_id FROM jtd.vani_wakes AS k LIMIT p_limit)) AS u (id)
+        SELECT u.id FROM unnest(due || woken[:p_limit]) AS u (id)
         WHERE NOT EXISTS (SELECT FROM jtd.work AS w WHERE w.jtd_id = u.id));
     IF due || gone = '{}' THEN
         RETURN 0;

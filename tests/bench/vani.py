@@ -60,6 +60,7 @@ def measure(db: psycopg.Connection) -> None:
     db.execute("UPDATE jtd.work SET at_since = now() - interval '30 days'")
     db.execute("SET session_replication_role = origin")
     db.execute("DELETE FROM public.n_jtd WHERE event_type_code <> 'appointment'")
+    db.execute("DELETE FROM jtd.vani_switches")
     db.execute("VACUUM ANALYZE")
     print("tick, nothing due:", timed(lambda: tick(db, 1)))
     week = "SELECT count(*) FROM jtd.vani_plan(%s, now() + interval '30 days', now() + interval '37 days'"
