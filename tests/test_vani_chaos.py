@@ -97,12 +97,12 @@ def test_killed_workers_repeat_nothing_and_leave_nothing_out(
     expired = reminders.replace("= 'sent'", "= 'expired'")
     accounted = one(db, reminders, left_alone) + 3 * one(db, late, left_alone) + one(db, expired, left_alone)
     assert accounted == 2 * 3 * len(left_alone)
-    # reminded only after a reminder was sent
+    # reminded only after a reminder was sent, by the order of rows: their times are when transactions began
     unfounded = (
         "SELECT count(*) FROM public.n_jtd_history AS h WHERE h.to_status_code = 'reminded' AND NOT EXISTS ("
         " SELECT FROM public.n_jtd AS m JOIN public.n_jtd_history AS s ON s.jtd_id = m.id"
         " WHERE m.metadata #>> '{vani,for}' = h.jtd_id::text AND m.metadata #>> '{vani,step}' = 'remind'"
-        " AND s.to_status_code = 'sent' AND s.created_at <= h.created_at)"
+        " AND s.to_status_code = 'sent' AND s.id < h.id)"
     )
     assert one(db, unfounded) == 0
     # nothing was begun about what was cancelled
